@@ -1,0 +1,18 @@
+{# Everything that makes a model or a test work on one partition. Macros render at run time, configuration does not. #}
+
+{% macro in_partition(column="partition_key") %}{{ column }} = '{{ var("partition") }}'{% endmacro %}
+
+{% macro replace_partition() %}
+{% if is_incremental() %}delete from {{ this }} where {{ in_partition() }}{% endif %}
+{% endmacro %}
+
+{% macro get_where_subquery(relation) %}
+{% set where = config.get("where", none) %}
+{% if where %}
+(select * from {{ relation }} where {{ where | replace("__partition__", "'" ~ var("partition") ~ "'") }}) dbt_subquery
+{% else %}
+{{ relation }}
+{% endif %}
+{% endmacro %}
+
+{% macro generate_schema_name(custom_schema_name, node) %}{{ custom_schema_name or target.schema }}{% endmacro %}

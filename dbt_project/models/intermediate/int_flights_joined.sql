@@ -1,0 +1,58 @@
+-- Each flight with its aircraft and with the origin's newest observation at least two hours before departure: what one
+-- could know when asked. A later observation would leak.
+with flights as (
+
+    select * from {{ ref('stg_operations__flights') }}
+    where {{ in_partition() }}
+
+),
+
+planes as (
+
+    select * from {{ ref('stg_registry__planes') }}
+
+),
+
+observations as (
+
+    select * from {{ ref('stg_stations__weather') }}
+
+),
+
+joined as (
+
+    select
+        flights.entity_id,
+        flights.partition_key,
+        flights.carrier,
+        flights.origin,
+        flights.dest,
+        flights.local_day,
+        flights.minute_of_day,
+        flights.distance,
+        planes.built,
+        planes.seats,
+        weather.observed_at,
+        weather.temp,
+        weather.dewp,
+        weather.humid,
+        weather.wind_dir,
+        weather.wind_speed,
+        weather.wind_gust,
+        weather.precip,
+        weather.pressure,
+        weather.visib
+    from flights
+    left join planes on flights.tailnum = planes.tailnum
+    left join lateral (
+        select * from observations
+        where
+            observations.origin = flights.origin
+            and observations.observed_at <= flights.scheduled_departure - interval '2 hours'
+        order by observations.observed_at desc
+        limit 1
+    ) as weather on true
+
+)
+
+select * from joined

@@ -1,0 +1,29 @@
+with source as (
+
+    select * from {{ source('operations', 'flights') }}
+
+),
+
+renamed as (
+
+    select
+        entity_id,
+        partition_key,
+        carrier,
+        tailnum,
+        origin,
+        dest,
+        make_date(year, month, day) as local_day,
+        hour * 60 + minute as minute_of_day,
+        time_hour + minute * interval '1 minute' as scheduled_departure,
+        -- hhmm of the destination's clock, 2400 is the day's end
+        make_date(year, month, day)
+        + (sched_arr_time / 100 * 60 + mod(sched_arr_time, 100)) * interval '1 minute' as scheduled_arrival_local,
+        distance,
+        air_time,
+        arr_delay as arrival_delay
+    from source
+
+)
+
+select * from renamed

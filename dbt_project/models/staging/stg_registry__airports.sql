@@ -1,0 +1,23 @@
+with source as (
+
+    select * from {{ source('registry', 'airports') }}
+
+),
+
+united as (
+
+    select
+        faa,
+        tzone
+    from source
+    where tzone is not null
+    union all
+    select
+        faa,
+        tzone
+    from {{ ref('territory_airports') }}
+    where faa not in (select faa from source)
+
+)
+
+select * from united

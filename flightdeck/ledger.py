@@ -1,0 +1,113 @@
+"""The ledger: one append-only table with a row for each state of each attempt of each stage on each partition.
+
+What is published, `status` and the order of the learning stages all read it. Readers trust only partitions that it calls published.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from flightdeck.code import code_version
+from flightdeck.partitions import partition
+from flightdeck.warehouse import Connection, Row, connect, query
+
+# These end an attempt well; `published` is the word of the stages that publish data.
+ENDED = ["published", "done"]
+
+
+class Superseded(RuntimeError):
+    """A newer attempt of the same stage on the same partition has begun; this one may not publish."""
+
+
+@dataclass
+class Attempt:
+    """One attempt of `stage` on partition `key`. What a stage puts into inputs, outputs and facts is recorded at its end."""
+
+    stage: str
+    key: str
+    number: int
+    inputs: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def record(self, state: str, connection: Connection | None = None) -> None:
+        """Append a row; inside a transaction of the caller's when given its connection."""
+        if connection is None:
+            with connect() as own:
+                return self.record(state, own)
+        connection.execute(
+            "insert into ops.ledger (partition_key, stage, attempt, state, inputs, outputs, facts, code) values (%s, %s, %s, %s, %s, %s, %s, %s)",
+            (self.key, self.stage, self.number, state, Jsonb(self.inputs), Jsonb(self.outputs), Jsonb(self.facts), code_version()),
+        )
+
+    def claim(self, connection: Connection) -> None:
+        """Inside the caller's transaction: take the partition's lock until its end, and refuse an attempt that was superseded."""
+        connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{self.stage}/{self.key}",))
+        newest = _newest_attempt(connection, self.stage, self.key)
+        if newest != self.number:
+            raise Superseded(f"{self.stage} of {self.key}: attempt {self.number} was superseded by attempt {newest}; nothing was published")
+
+
+def _newest_attempt(connection: Connection, stage: str, key: str) -> int:
+    row = connection.execute("select coalesce(max(attempt), 0) as n from ops.ledger where stage = %s and partition_key = %s", (stage, key)).fetchone()
+    return int(row["n"]) if row else 0
+
+
+def begin(stage: str, key: str | None) -> Attempt:
+    """Start a new attempt; raises InvalidPartition when `key` is not a partition key."""
+    checked = partition(key).key
+    with connect() as connection, connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{stage}/{checked}",))
+        attempt = Attempt(stage, checked, _newest_attempt(connection, stage, checked) + 1)
+        attempt.record("started", connection)
+    return attempt
+
+
+@contextmanager
+def step(attempt: Attempt) -> Iterator[Attempt]:
+    """A step of a stage that several tasks share: whatever is raised is recorded as `failed`, with its reason, and raised on."""
+    try:
+        yield attempt
+    except BaseException as error:
+        attempt.facts |= {"error": f"{type(error).__name__}: {error}"[:2000]}
+        attempt.record("failed")
+        raise
+
+
+@contextmanager
+def stage(name: str, key: str | None) -> Iterator[Attempt]:
+    """A whole stage in one task: begun here, ended as `done` or `failed`."""
+    with step(begin(name, key)) as attempt:
+        yield attempt
+        attempt.record("done")
+
+
+def last(stage: str, key: str) -> Row | None:
+    """The newest row of a stage that ended well, or None."""
+    rows = query("select * from ops.ledger where stage = %s and partition_key = %s and state = any(%s) order by id desc limit 1", stage, key, ENDED)
+    return rows[0] if rows else None
+
+
+def plan(keys: list[str]) -> None:
+    """Record that these partitions will come, so that later ones wait for them, in whatever order their runs arrive."""
+    for key in keys:
+        Attempt("plan", partition(key).key, 0).record("planned")
+
+
+def published(before: str | None = None) -> list[str]:
+    """Keys of the partitions whose marts may be read, in order; with `before`, only those earlier than it."""
+    rows = query("select partition_key from ops.published where %s::text is null or partition_key < %s order by 1", before, before)
+    return [row["partition_key"] for row in rows]
+
+
+def unfinished_before(stage: str, key: str) -> list[str]:
+    """Earlier partitions that the ledger knows of and that this stage has not ended: what `key` has to wait for."""
+    rows = query(
+        "select distinct partition_key from ops.ledger l where partition_key < %s and not exists"
+        " (select from ops.ledger e where e.partition_key = l.partition_key and e.stage = %s and e.state = any(%s)) order by 1",
+        key, stage, ENDED,
+    )  # fmt: skip
+    return [row["partition_key"] for row in rows]

@@ -1,0 +1,52 @@
+"""The model registry over MLflow's REST API: what serving needs of it, without MLflow's seconds of imports."""
+
+import hashlib
+from typing import Any
+
+import httpx
+
+from flightdeck.parameters import parameters
+from flightdeck.settings import settings
+
+API = "/api/2.0/mlflow"
+
+
+class RegistryError(RuntimeError):
+    """The registry did not answer, or not what was asked; the message names the request."""
+
+
+def _call(method: str, path: str, **arguments: Any) -> httpx.Response:
+    try:
+        answer = httpx.request(method, settings().url("mlflow") + path, auth=("admin", settings().secret("mlflow_admin")), timeout=20, **arguments)
+    except httpx.HTTPError as error:
+        raise RegistryError(f"registry, {method} {path}: {error}") from error
+    if answer.is_error and answer.status_code != 404:
+        raise RegistryError(f"registry, {method} {path}: {answer.status_code} {answer.text[:300]}")
+    return answer
+
+
+def artifact(path: str) -> bytes:
+    """The bytes of an artifact, by its path below the artifact root."""
+    answer = _call("GET", f"/api/2.0/mlflow-artifacts/artifacts/{path}")
+    if answer.status_code == 404:
+        raise RegistryError(f"registry has no artifact {path}")
+    return answer.content
+
+
+def set_alias(alias: str, version: int) -> None:
+    _call("POST", f"{API}/registered-models/alias", json={"name": parameters()["model"]["name"], "alias": alias, "version": str(version)})
+
+
+def alias(name: str) -> int | None:
+    """The version behind an alias, or None."""
+    answer = _call("GET", f"{API}/registered-models/alias", params={"name": parameters()["model"]["name"], "alias": name})
+    return None if answer.status_code == 404 else int(answer.json()["model_version"]["version"])
+
+
+def model(release: dict[str, Any]) -> bytes:
+    """The model file of a release; raises RegistryError when its bytes are not the ones that were released."""
+    content = artifact(release["artifact"])
+    found = hashlib.sha256(content).hexdigest()
+    if found != release["sha256"]:
+        raise RegistryError(f"model version {release['model_version']}: the stored file has sha256 {found[:12]}…, the release {release['sha256'][:12]}…")
+    return content

@@ -1,0 +1,168 @@
+"""The embedded stack on one machine: started, watched and stopped through its process manager."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from xmlrpc.client import Fault, ServerProxy
+
+import httpx
+import psycopg
+
+from flightdeck import secrets
+from flightdeck.launch import BIN, airflow_environment, common, mlflow_environment
+from flightdeck.settings import DATABASES, ROOT, settings
+
+# What one sees of the stack, and the process that stands behind each.
+SERVICES = {
+    "postgres": ["postgres"],
+    "airflow": ["airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"],
+    "mlflow": ["mlflow"],
+    "serving": ["serving"],
+    "reports": ["reports"],
+    "world": ["world"],
+}
+HEALTH = {"airflow": "/api/v2/monitor/health", "mlflow": "/health", "serving": "/health", "reports": "/", "world": "/health"}
+Progress = Callable[[str], None]
+
+
+class StackError(RuntimeError):
+    """The stack cannot do what was asked; the message names the service, the cause and the log to open."""
+
+
+def manager() -> Any:
+    """The process manager's control interface, over its Unix socket."""
+    from supervisor.xmlrpc import SupervisorTransport
+
+    return ServerProxy("http://127.0.0.1", transport=SupervisorTransport(None, None, f"unix://{settings().home}/run/supervisor.sock")).supervisor
+
+
+def running() -> bool:
+    try:
+        return bool(manager().getState()["statename"] == "RUNNING")
+    except OSError:
+        return False
+
+
+def healthy(service: str) -> bool:
+    """Whether the service does its work now: PostgreSQL answers a query, an HTTP service its health route, Airflow all four parts."""
+    if service == "postgres":
+        try:
+            psycopg.connect(settings().database_url("flightdeck"), connect_timeout=2).close()
+            return True
+        except psycopg.OperationalError:
+            return False
+    try:
+        answer = httpx.get(settings().url(service) + HEALTH[service], timeout=5)
+        parts = answer.json().values() if service == "airflow" else []
+        return answer.is_success and all(part["status"] in ("healthy", None) for part in parts)
+    except (httpx.HTTPError, ValueError):
+        return False
+
+
+def up(progress: Progress) -> None:
+    """Start what is not running and wait until all of it is healthy. Safe to repeat."""
+    home = settings().home
+    for folder in (home, home / "run", home / "logs", home / "reports", home / "work"):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # PostgreSQL may run as another user, who must be able to pass through
+    home.chmod(0o711)
+    secrets.ensure()
+    if not running():
+        subprocess.run([BIN / "supervisord", "-c", ROOT / "infra/supervisord.conf"], env=os.environ | common(), check=True)
+    progress("starting PostgreSQL")
+    start(["postgres"])
+    wait(["postgres"], 60)
+    _databases()
+    _migrate(progress)
+    progress("starting Airflow, MLflow, serving, reports and the world")
+    start(name for names in SERVICES.values() for name in names)
+    wait(SERVICES, 240, progress)
+
+
+def start(names: Iterable[str]) -> None:
+    for name in names:
+        try:
+            manager().startProcess(name, False)
+        except Fault as fault:
+            if "ALREADY_STARTED" not in fault.faultString:
+                raise StackError(f"{name} does not start: {fault.faultString}; its log: {settings().logs / name}.log") from None
+
+
+def wait(services: Iterable[str], seconds: float, progress: Progress = lambda _: None) -> None:
+    """Until each of `services` is healthy; raises StackError as soon as one has given up, or when time is over."""
+    waiting, deadline = list(services), time.monotonic() + seconds
+    while waiting := [service for service in waiting if not healthy(service)]:
+        states = {process["name"]: process["statename"] for process in manager().getAllProcessInfo()}
+        for process in (process for service in waiting for process in SERVICES[service]):
+            if states[process] == "FATAL":
+                raise StackError(f"{process} gave up after several starts; its log: {settings().logs / process}.log")
+        if time.monotonic() > deadline:
+            raise StackError(f"not healthy after {seconds:.0f} s: {', '.join(waiting)}; the logs: {settings().logs}")
+        progress(f"waiting for {', '.join(waiting)}")
+        time.sleep(0.5)
+
+
+def down() -> list[str]:
+    """Stop everything; returns the names of processes that were running. Data stay."""
+    if not running():
+        return []
+    supervisor = manager()
+    pid = supervisor.getPID()
+    names = [process["name"] for process in supervisor.getAllProcessInfo() if process["statename"] in ("RUNNING", "STARTING")]
+    # in reverse order of priority: PostgreSQL last, so that each tool can still write its end
+    supervisor.shutdown()
+    deadline = time.monotonic() + 90
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return names
+
+
+def _databases() -> None:
+    """Roles, databases and the warehouse's own tables; may run again."""
+    s = settings()
+    with psycopg.connect(s.database_url("flightdeck"), autocommit=True) as connection:
+        roles = {row[0] for row in connection.execute("select rolname from pg_roles")}
+        for role in DATABASES:
+            if role not in roles:
+                connection.execute(f"create role {role} login password '{s.secret(f'postgres_{role}')}'".encode())
+        databases = {row[0] for row in connection.execute("select datname from pg_database")}
+        for database, owner in {"airflow": "airflow", "mlflow": "mlflow", "warehouse": "worker", "source": "world"}.items():
+            if database not in databases:
+                connection.execute(f"create database {database} owner {owner}".encode())
+                connection.execute(f"revoke all on database {database} from public".encode())
+        connection.execute("grant connect on database warehouse to serving, reader")
+        connection.execute("grant connect on database source to source_reader")
+    with psycopg.connect(s.database_url("flightdeck").rsplit("/", 1)[0] + "/warehouse", autocommit=True) as connection:
+        connection.execute((ROOT / "infra/postgres/warehouse.sql").read_bytes())
+    with psycopg.connect(s.database_url("worker"), autocommit=True) as connection:
+        connection.execute((ROOT / "ingestion/tables.sql").read_bytes())
+
+
+def _migrate(progress: Progress) -> None:
+    """The tools' own tables, once for each version of the environment; side by side, since each mostly imports."""
+    stamp, version = settings().home / "run/migrated", (ROOT / "requirements.lock").read_bytes()
+    if stamp.exists() and stamp.read_bytes() == version:
+        return
+    progress("making the tables of Airflow and MLflow, reading the dbt project")
+    tasks: dict[str, tuple[list[str], dict[str, str]]] = {
+        "airflow": ([str(BIN / "airflow"), "db", "migrate"], airflow_environment()),
+        "mlflow": ([str(BIN / "mlflow"), "db", "upgrade", settings().database_url("mlflow", "+psycopg2")], mlflow_environment()),
+    }
+    started = {}
+    for name, (command, environment) in tasks.items():
+        log = (settings().logs / f"migrate-{name}.log").open("w")
+        started[name] = subprocess.Popen(command, env=os.environ | common() | environment, cwd=ROOT, stdout=log, stderr=log)
+    for name, process in started.items():
+        if process.wait() != 0:
+            raise StackError(f"the tables of {name} could not be made; the log: {settings().logs}/migrate-{name}.log")
+    stamp.write_bytes(version)
+
+
+def log_of(dag: str, run: str, task: str) -> Path:
+    """The folder of a task's logs, one file a try."""
+    return settings().logs / "airflow" / f"dag_id={dag}" / f"run_id={run}" / f"task_id={task}"
+
+

@@ -1,0 +1,97 @@
+-- The warehouse's own tables. Runs at every start as the administrator; every statement may run again.
+create schema if not exists landing authorization worker;
+create schema if not exists raw authorization worker;
+create schema if not exists staging authorization worker;
+create schema if not exists intermediate authorization worker;
+create schema if not exists marts authorization worker;
+create schema if not exists quarantine authorization worker;
+create schema if not exists ops authorization worker;
+set role worker;
+
+-- One row for each state of each attempt of each stage on each partition. Append-only, also for its owner.
+create table if not exists ops.ledger (
+    id bigint generated always as identity primary key,
+    partition_key text not null,
+    stage text not null,
+    attempt int not null,
+    state text not null check (state in ('planned', 'started', 'withdrawn', 'published', 'done', 'failed')),
+    inputs jsonb not null default '{}',
+    outputs jsonb not null default '{}',
+    facts jsonb not null default '{}',
+    code text not null,
+    at timestamptz not null default clock_timestamp()
+);
+create index if not exists ledger_stage_key on ops.ledger (stage, partition_key, id);
+
+-- Which version serves from which partition on; the registry's aliases mirror it.
+create table if not exists ops.deployments (
+    id bigint generated always as identity primary key,
+    partition_key text not null,
+    model_version int not null,
+    state text not null check (state in ('champion', 'refused')),
+    release jsonb not null,
+    reasons jsonb not null default '[]',
+    code text not null,
+    at timestamptz not null default clock_timestamp()
+);
+
+create or replace function ops.refuse_change() returns trigger language plpgsql as $$
+begin
+    raise exception '% is append-only', tg_table_name;
+end $$;
+create or replace trigger append_only before update or delete or truncate on ops.ledger execute function ops.refuse_change();
+create or replace trigger append_only before update or delete or truncate on ops.deployments execute function ops.refuse_change();
+
+-- A partition's marts may be read when the last word on it is `published`.
+create or replace view ops.published as
+select partition_key, at from (
+    select distinct on (partition_key) partition_key, state, at from ops.ledger
+    where stage = 'transform' and state in ('published', 'withdrawn')
+    order by partition_key, id desc
+) last_word where state = 'published';
+
+create table if not exists ops.predictions (
+    prediction_id uuid primary key,
+    entity_id text not null,
+    partition_key text not null,
+    purpose text not null check (purpose in ('replay', 'live', 'shadow', 'probe')),
+    model_version int not null,
+    probability double precision not null,
+    features jsonb not null,
+    history_key text,
+    requested_at timestamptz not null,
+    logged_at timestamptz not null default clock_timestamp()
+);
+create index if not exists predictions_key on ops.predictions (partition_key, entity_id);
+
+create table if not exists quarantine.rows (
+    id bigint generated always as identity primary key,
+    source_table text not null,
+    partition_key text not null,
+    entity_key text,
+    row jsonb not null,
+    expectation text not null,
+    load_id text,
+    state text not null default 'held' check (state in ('held', 'repaired', 'replayed', 'waived')),
+    at timestamptz not null default clock_timestamp()
+);
+create index if not exists quarantine_partition on quarantine.rows (source_table, partition_key);
+
+-- What a checkpoint found in a landed partition, until its publish transaction moves it.
+create table if not exists landing.failures (
+    source_table text not null,
+    partition_key text not null,
+    attempt int not null,
+    row_id text not null,
+    expectation text not null
+);
+reset role;
+
+grant usage on schema landing, raw, staging, intermediate, marts, quarantine, ops to reader;
+grant usage on schema raw, marts, ops to serving;
+alter default privileges for role worker grant select on tables to reader;
+alter default privileges for role worker in schema raw, marts grant select on tables to serving;
+grant select on all tables in schema landing, raw, staging, intermediate, marts, quarantine, ops to reader;
+grant select on all tables in schema raw, marts to serving;
+grant select on ops.ledger, ops.deployments, ops.published to serving;
+grant insert on ops.predictions to serving;

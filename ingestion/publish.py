@@ -1,0 +1,68 @@
+"""The last step of `ingest`: one short transaction that replaces the partition in raw, moves failing rows to quarantine, and says so."""
+
+from typing import Any
+
+from psycopg import sql
+
+from flightdeck.ledger import Attempt, step
+from flightdeck.warehouse import Connection, connect
+from ingestion.load import SOURCES
+
+REPLACE = "delete from raw.{table} where partition_key = %(key)s"
+# Reference data carry no partition: the newest partition's load replaces them whole.
+REPLACE_WHOLE = "delete from raw.{table}"
+NEWER = "select 1 from ops.ledger where stage = 'ingest' and state = 'published' and partition_key > %s limit 1"
+FAILED = "select row_id from landing.failures where source_table = %(table)s and partition_key = %(key)s and attempt = %(attempt)s"
+INSERT = "insert into raw.{table} ({columns}) select {columns} from landing.{batch} where _dlt_load_id = %(load)s and row_id not in (" + FAILED + ")"
+# Rows that a repair or a waiver has changed stay as they are.
+RELEASE = "delete from quarantine.rows where source_table = %(table)s and partition_key = %(key)s and state = 'held'"
+HOLD = """
+insert into quarantine.rows (source_table, partition_key, entity_key, row, expectation, load_id)
+select %(table)s, %(key)s, b.entity_id, to_jsonb(b) - '{{row_id,entity_id}}'::text[], f.expectation, b._dlt_load_id
+from landing.{batch} b join (
+    select row_id, string_agg(distinct expectation, ', ') as expectation from landing.failures
+    where source_table = %(table)s and partition_key = %(key)s and attempt = %(attempt)s group by row_id
+) f using (row_id) where b._dlt_load_id = %(load)s"""
+
+
+class Lost(RuntimeError):
+    """Landed, published and quarantined rows do not add up; nothing was published."""
+
+
+def publish(handed: dict[str, Any]) -> None:
+    """Publish the attempt that `load` began: all its tables, or none."""
+    with step(Attempt(**handed)) as attempt, connect() as connection, connection.transaction():
+        attempt.claim(connection)
+        connection.execute("select set_config('flightdeck.partition', %s, true)", (attempt.key,))
+        newer = connection.execute(NEWER, (attempt.key,)).fetchone()
+        for source, (_, tables) in SOURCES.items():
+            for table in tables:
+                if _partitioned(connection, table) or not newer:
+                    _move(connection, attempt, table, attempt.inputs[source])
+        connection.execute("delete from landing.failures where partition_key = %s and attempt <= %s", (attempt.key, attempt.number))
+        attempt.record("published", connection)
+
+
+def _partitioned(connection: Connection, table: str) -> bool:
+    return "partition_key" in _columns(connection, table)
+
+
+def _columns(connection: Connection, table: str) -> list[str]:
+    rows = connection.execute("select column_name from information_schema.columns where table_schema = 'raw' and table_name = %s", (table,)).fetchall()
+    return [row["column_name"] for row in rows]
+
+
+def _move(connection: Connection, attempt: Attempt, table: str, load_id: str) -> None:
+    names = {
+        "table": sql.Identifier(table),
+        "batch": sql.Identifier(f"{table}_batch"),
+        "columns": sql.SQL(", ").join(map(sql.Identifier, _columns(connection, table))),
+    }
+    values = {"table": table, "key": attempt.key, "attempt": attempt.number, "load": load_id}
+    connection.execute(sql.SQL(REPLACE if _partitioned(connection, table) else REPLACE_WHOLE).format(**names), values)
+    published = connection.execute(sql.SQL(INSERT).format(**names), values).rowcount
+    connection.execute(RELEASE, values)
+    held = connection.execute(sql.SQL(HOLD).format(**names), values).rowcount
+    if published + held != attempt.facts[f"landed_{table}"]:
+        raise Lost(f"{table} of {attempt.key}: {attempt.facts[f'landed_{table}']} rows landed, but {published} to publish and {held} to hold; run it again")
+    attempt.facts |= {f"published_{table}": published, f"quarantined_{table}": held}

@@ -1,0 +1,49 @@
+"""Labelled rows: read from the warehouse, kept as Parquet, split into what a model may train on and what judges it."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from flightdeck.warehouse import connect
+from ml.features import FEATURES
+
+ORDER = ["entity_id", "partition_key", "history_key", "day", *FEATURES, "label"]
+TYPES = {name: pa.float64() for name in FEATURES} | {"label": pa.int8(), "day": pa.date32(), "history_key": pa.string()}
+
+
+def read(key: str, as_of: str) -> pa.Table:
+    """The partition's features with the labels that were known at `as_of` (ISO 8601), ordered by entity_id."""
+    columns = ", ".join(f"f.{name}" for name in ["entity_id", "partition_key", "history_key"]) + ", l.day, "
+    columns += ", ".join(f"f.{name}" for name in FEATURES) + ", l.label::int as label"
+    query = (
+        f"copy (select {columns} from marts.features f join marts.labels l using (entity_id)"
+        " where f.partition_key = %s and l.known_at <= %s order by f.entity_id collate \"C\") to stdout (format csv, header)"
+    )
+    with connect() as connection, connection.cursor().copy(query.encode(), (key, as_of)) as copy:
+        content = b"".join(copy)
+    options = pa.csv.ConvertOptions(column_types=TYPES, strings_can_be_null=True)
+    return pa.csv.read_csv(pa.BufferReader(content), convert_options=options).select(ORDER)
+
+
+def load(folder: Path) -> pa.Table:
+    """All partitions of a snapshot folder, in key order."""
+    return pa.concat_tables(pq.read_table(path) for path in sorted(folder.glob("*.parquet")))
+
+
+def split(table: pa.Table, holdout_days: int) -> tuple[pa.Table, pa.Table]:
+    """(rows to train on, evidence): the evidence is the newest partition's last days, and no model may have seen it."""
+    newest = pc.max(table["partition_key"])
+    last = pc.max(table.filter(pc.equal(table["partition_key"], newest))["day"]).as_py()
+    held = pc.and_(pc.equal(table["partition_key"], newest), pc.greater(table["day"], pa.scalar(last - timedelta(days=holdout_days))))
+    return table.filter(pc.invert(held)), table.filter(held)
+
+
+def matrix(table: pa.Table) -> "np.ndarray[Any, np.dtype[np.float64]]":
+    """(rows, features), in the order of FEATURES, NaN where a value is missing."""
+    return np.column_stack([table[name].to_numpy(zero_copy_only=False).astype(np.float64) for name in FEATURES])

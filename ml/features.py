@@ -1,0 +1,51 @@
+"""The one definition of a feature row: names, order, encodings, missing values. Training, serving and monitoring all use it.
+
+dbt makes the same numbers offline (dbt_project/models/marts/features.sql); from_request makes them online.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
+FEATURES = [
+    "carrier_code", "origin_code", "dest_code", "minute_of_day", "day_of_week", "distance",
+    "plane_built", "plane_seats", *WEATHER, "route_air_time",
+]  # fmt: skip
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+MISSING = float("nan")
+
+
+def row(values: Mapping[str, Any]) -> list[float]:
+    """The model's input: one float a feature, in order; what is not known is NaN."""
+    return [MISSING if values.get(name) is None else float(values[name]) for name in FEATURES]
+
+
+def code(text: str) -> float:
+    """The stable number of a short code like JFK or B6: its letters and digits read in base 37, what is neither counts 0."""
+    number = 0
+    for letter in text:
+        number = number * 37 + ALPHABET.find(letter) + 1
+    return float(number)
+
+
+def from_request(
+    instance: Mapping[str, Any], departure: datetime, plane: tuple[float | None, float | None], route: tuple[int, int] | None, distance: float | None
+) -> dict[str, float | None]:
+    """The features of one asked-for instance.
+
+    departure: local; plane: (year built, seats); route: (flights, minutes in the air) as of the history key; distance: miles.
+    """
+    weather: Mapping[str, Any] = instance.get("weather") or {}
+    return {
+        "carrier_code": code(instance["carrier"]),
+        "origin_code": code(instance["origin"]),
+        "dest_code": code(instance["dest"]),
+        "minute_of_day": float(departure.hour * 60 + departure.minute),
+        "day_of_week": float(departure.isoweekday()),
+        "distance": distance,
+        "plane_built": plane[0],
+        "plane_seats": plane[1],
+        **{name: weather.get(name) for name in WEATHER},
+        "route_air_time": route[1] / route[0] if route and route[0] else None,
+    }

@@ -1,0 +1,72 @@
+"""The stage `gate`: may the challenger serve? Evidence in, decision and reasons out; nothing is changed here."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flightdeck import ledger, registry
+from flightdeck.parameters import parameters
+from flightdeck.partitions import partition
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """decision: promoted | refused | none; with the reasons, most important first."""
+
+    decision: str
+    reasons: list[str]
+
+
+def decide(challenger: dict[str, Any] | None, champion: dict[str, Any] | None, policy: dict[str, Any]) -> Verdict:
+    """Judge two models by their metrics on the same evidence, which neither was trained on. None: there is no such model."""
+    if challenger is None:
+        return Verdict("none", ["nothing was trained"])
+    if challenger["rows"] < policy["min_rows"]:
+        return Verdict("refused", [f"evidence: {challenger['rows']} rows, {policy['min_rows']} are needed"])
+    if champion is None:
+        return Verdict("promoted", ["first"])
+    gain = champion["log_loss"] - challenger["log_loss"]
+    reason = f"log loss {challenger['log_loss']:.4f} against the champion's {champion['log_loss']:.4f} on {challenger['rows']} unseen rows"
+    return Verdict("promoted" if gain > policy["min_improvement"] else "refused", [reason])
+
+
+def gate(key: str | None) -> None:
+    """Judge the challenger that `train` made for `key`. A verdict stays a fact: it is not given again."""
+    checked = partition(key).key
+    if ledger.last("gate", checked):
+        return
+    with ledger.stage("gate", checked) as attempt:
+        trained = ledger.last("train", checked)
+        release = (trained or {"outputs": {}})["outputs"].get("release")
+        serving = champion()
+        attempt.inputs = {"challenger": release and release["model_version"], "champion": serving and serving["model_version"]}
+        found = _metrics(checked, [release, serving]) if release else [None, None]
+        verdict = decide(found[0], found[1], parameters()["gate"])
+        attempt.facts = {"decision": verdict.decision, "reasons": verdict.reasons, "challenger": found[0], "champion": found[1]}
+        if verdict.decision == "none" and trained:
+            attempt.facts["reasons"] = trained["facts"].get("reasons", verdict.reasons)
+
+
+def champion() -> dict[str, Any] | None:
+    """The release that serves now, or None."""
+    from flightdeck.warehouse import query
+
+    rows = query("select release from ops.deployments where state = 'champion' order by id desc limit 1")
+    return dict(rows[0]["release"]) if rows else None
+
+
+def _metrics(key: str, releases: list[dict[str, Any] | None]) -> list[dict[str, Any] | None]:
+    """Each release's metrics on the evidence of `key`; the model files come from the registry and must be the released ones."""
+    import lightgbm as lgb
+
+    from ml.dataset import matrix, read, split
+    from ml.evaluate import metrics
+
+    _, evidence = split(read(key, partition(key).closes.isoformat()), parameters()["snapshot"]["holdout_days"])
+    rows, labels = matrix(evidence), evidence["label"].to_numpy()
+    found: list[dict[str, Any] | None] = []
+    for release in releases:
+        booster = release and lgb.Booster(model_str=registry.model(release).decode())
+        found.append(metrics(labels, np.asarray(booster.predict(rows))) if booster else None)
+    return found

@@ -1,0 +1,73 @@
+"""The people who ask: each flight of a month, two hours before the hour of its departure, to whatever serves then."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+import httpx
+import pyarrow.compute as pc
+
+from flightdeck.settings import settings
+from world.data import flights, weather
+
+LEAD = timedelta(hours=2)
+FIELDS = ["carrier", "flight", "origin", "dest", "tailnum", "distance"]
+OBSERVED = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
+
+
+class NothingServes(RuntimeError):
+    """The service has no release yet, so no question can be asked."""
+
+
+def send(key: str, purpose: str = "replay") -> dict[str, Any]:
+    """Ask for every flight of month `key`; returns what was sent, answered, and by which model version."""
+    facts: dict[str, Any] = {"sent": 0, "answered": 0, "model_versions": []}
+    with httpx.Client(base_url=settings().url("serving"), timeout=30) as client:
+        for asked_at, instances in batches(key):
+            headers = {"x-purpose": purpose, "x-requested-at": asked_at.isoformat()}
+            answer = client.post("/predict", json={"instances": instances}, headers=headers)
+            if answer.status_code == 503 and answer.json().get("error") == "no_release":
+                raise NothingServes(answer.json()["message"])
+            answer.raise_for_status()
+            facts["sent"] += len(instances)
+            facts["answered"] += len(answer.json()["predictions"])
+            facts["model_versions"] = sorted({*facts["model_versions"], answer.json()["model_version"]})
+    return facts
+
+
+def batches(key: str) -> Iterator[tuple[datetime, list[dict[str, Any]]]]:
+    """(time of asking, instances) for each departure hour of the month, in order."""
+    year, month = map(int, key.split("-"))
+    table = flights()
+    table = table.filter(pc.and_(pc.equal(table["year"], year), pc.equal(table["month"], month)))
+    rows = table.sort_by([("time_hour", "ascending"), ("carrier", "ascending"), ("flight", "ascending")]).to_pylist()
+    newest = _observations(key)
+    for hour, group in groupby(rows, key=lambda row: row["time_hour"].replace(tzinfo=UTC)):
+        yield hour - LEAD, [_instance(row, newest(row["origin"], hour - LEAD)) for row in group]
+
+
+def _instance(row: dict[str, Any], observation: dict[str, Any] | None) -> dict[str, Any]:
+    departure = datetime(row["year"], row["month"], row["day"], row["hour"], row["minute"])
+    instance = {name: row[name] for name in FIELDS if row[name] is not None} | {"scheduled_departure": departure.isoformat()}
+    if observation:
+        instance["weather"] = {name: observation[name] for name in OBSERVED if observation[name] is not None}
+    return instance
+
+
+def _observations(key: str) -> Any:
+    """A look-up (station, time) → the newest observation at or before that time, among this month's and the month's before."""
+    months = weather()
+    earlier = max((month for month in months if month < key), default=None)
+    known = sorted(
+        ((row["origin"], row["time_hour"], row) for month in (earlier, key) if month for row in months[month]), key=lambda item: item[:2]
+    )
+    by_station = {station: list(group) for station, group in groupby(known, key=lambda item: item[0])}
+
+    def newest(station: str, time: datetime) -> dict[str, Any] | None:
+        observations = by_station.get(station, [])
+        place = bisect_right(observations, time, key=lambda item: item[1])
+        return observations[place - 1][2] if place else None
+
+    return newest
