@@ -1,22 +1,182 @@
-import os
-import click
-from flightdeck import stack, launch
+"""The command line: `flightdeck --help` lists the commands."""
 
-@click.group()
-def main():
+import functools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from flightdeck import launch, partitions, secrets, stack
+from flightdeck.settings import ROOT, MissingSecret, settings
+
+
+def _friendly(command: Callable[..., None]) -> Callable[..., None]:
+    """What goes wrong in a known way is one message with its cure; anything else keeps its traceback."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        import psycopg
+
+        from flightdeck.airflow_api import AirflowError
+        from flightdeck.replay import ReplayFailed
+
+        try:
+            command(*arguments, **options)
+        except partitions.InvalidPartition as error:
+            raise click.UsageError(str(error)) from None
+        except psycopg.OperationalError as error:
+            raise click.ClickException(f"the warehouse does not answer ({str(error).strip()}); is the stack up? `flightdeck up`") from None
+        except (stack.StackError, MissingSecret, AirflowError, ReplayFailed) as error:
+            raise click.ClickException(str(error)) from None
+
+    return run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Flightdeck: one loop from sources to a served, monitored, retrained model.
+
+    \b
+    Start with `flightdeck doctor`, then `flightdeck up`, then
+    `flightdeck replay 2013-01 2013-03`. State is in .flightdeck/
+    (FLIGHTDECK_HOME names another place); deleting it is a factory reset.
+    """
     os.environ |= launch.common()
 
-@main.command()
-def up():
-    import time
-    t=time.time()
-    last=[""]
-    def p(m):
-        if m!=last[0]:
-            print(f"{time.time()-t:6.1f} {m}", flush=True); last[0]=m
-    stack.up(p)
-    print(time.time()-t)
 
 @main.command()
-def down():
-    print(stack.down())
+@_friendly
+def doctor() -> None:
+    """Say what this machine lacks; exit 1 if anything."""
+    from flightdeck.doctor import findings
+
+    found = findings()
+    for finding in found:
+        mark = click.style("ok   ", fg="green") if finding.ok else click.style("error", fg="red")
+        click.echo(f"{mark} {finding.what}" + ("" if finding.ok else f": {finding.cure}"))
+    if not all(finding.ok for finding in found):
+        sys.exit(1)
+
+
+@main.command()
+@_friendly
+def up() -> None:
+    """Start the stack, wait until it is healthy, print where to look."""
+    _up()
+    _where()
+
+
+@main.command()
+@_friendly
+def down() -> None:
+    """Stop the stack; data stay."""
+    stopped = stack.down()
+    click.echo(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+@main.command()
+@click.argument("first", metavar="FROM")
+@click.argument("last", metavar="[TO]", required=False)
+@click.option("--skip-published", is_flag=True, help="Leave out months that are already through the loop.")
+@_friendly
+def replay(first: str, last: str | None, skip_published: bool) -> None:
+    """Send the months FROM to TO (YYYY-MM) through the whole loop, in Airflow.
+
+    Doing a month again re-does its ingestion, checks and dbt; its requests, trainings, verdicts and deployments stay facts.
+    """
+    from flightdeck import replay as loop
+    from flightdeck.output import Progress, table
+
+    import world
+
+    keys = partitions.span(first, last or first)
+    if outside := [key for key in keys if not world.FIRST <= key <= world.LAST]:
+        raise click.UsageError(f"{outside[0]} is outside of what the world has: {world.FIRST}..{world.LAST}")
+    begun = time.monotonic()
+    _up()
+    wanted = loop.unfinished(keys) if skip_published else keys
+    if wanted:
+        with Progress() as progress:
+            loop.replay(wanted, progress.tell, progress.running)
+            progress.note("building Data Docs and dbt docs")
+            _docs()
+    else:
+        click.echo("all of these months are through already; `flightdeck replay` without --skip-published does them again")
+    table(keys)
+    _where()
+    click.echo(f"{len(wanted)} month(s) in {time.monotonic() - begun:.0f} s")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@_friendly
+def status(as_json: bool) -> None:
+    """Show the services' health and each partition's figures; exit 1 if a service is not healthy."""
+    from flightdeck import status as now
+    from flightdeck.output import table
+
+    services = now.services()
+    reachable = services["postgres"]["healthy"]
+    found = now.partitions() if reachable else []
+    if as_json:
+        click.echo(json.dumps({"services": services, "champion": now.champion() if reachable else None, "partitions": found}, indent=2))
+    else:
+        for name, service in services.items():
+            mark = click.style("healthy ", fg="green") if service["healthy"] else click.style("down    ", fg="red")
+            click.echo(f"{mark} {name:9} {service['url']}")
+        if found:
+            table([partition["key"] for partition in found])
+    if not all(service["healthy"] for service in services.values()):
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("name", type=click.Choice(["airflow", "mlflow", "reports", "serving", "warehouse", "world"]))
+@_friendly
+def url(name: str) -> None:
+    """Print a URL that works as it is: with user and password where one is needed (warehouse: read-only, for SQLAlchemy)."""
+    if name == "warehouse":
+        click.echo(settings().database_url("reader", "+psycopg2"))
+    else:
+        click.echo(settings().url(name, "admin" if name in ("airflow", "mlflow") else ""))
+
+
+def _up() -> None:
+    """Doctor first: what is missing is said before anything is started."""
+    from flightdeck.doctor import findings
+    from flightdeck.output import Progress
+
+    if bad := [f"{finding.what}: {finding.cure}" for finding in findings() if not finding.ok]:
+        raise stack.StackError("\n  ".join(["this machine is not ready:", *bad]))
+    secrets.ensure()
+    with Progress() as progress:
+        stack.up(progress.note)
+
+
+def _docs() -> None:
+    """Side by side, and in processes of their own: each mostly imports."""
+    started = []
+    for module in ("expectations.docs", "flightdeck.transform"):
+        log = (settings().logs / f"docs-{module}.log").open("w")
+        started.append((subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, stdout=log, stderr=log), log.name))
+    for process, name in started:
+        if process.wait() != 0:
+            raise stack.StackError(f"a page of the docs could not be built; the log: {name}")
+
+
+def _where() -> None:
+    click.echo("")
+    for name, what in {
+        "airflow": "the DAGs, and all the others in its navigation",
+        "mlflow": "experiments and the registry",
+        "serving": "POST /predict, GET /health, GET /metrics",
+        "reports": "drift reports, Data Docs, dbt docs",
+    }.items():
+        click.echo(f"  {name:9} {settings().url(name):24} {what}")
+    click.echo("\n  sign in to Airflow and MLflow as admin; the passwords:")
+    click.echo(f"  {settings().home}/secrets/airflow_admin and mlflow_admin (or: flightdeck url airflow)")

@@ -3,16 +3,17 @@
 What is published, `status` and the order of the learning stages all read it. Readers trust only partitions that it calls published.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from flightdeck.code import code_version
 from flightdeck.partitions import partition
-from flightdeck.warehouse import Connection, Row, connect, query
+from flightdeck.warehouse import Connection, Row, connect, lock, query
 
 # These end an attempt well; `published` is the word of the stages that publish data.
 ENDED = ["published", "done"]
@@ -77,12 +78,32 @@ def step(attempt: Attempt) -> Iterator[Attempt]:
         raise
 
 
-@contextmanager
-def stage(name: str, key: str | None) -> Iterator[Attempt]:
-    """A whole stage in one task: begun here, ended as `done` or `failed`."""
-    with step(begin(name, key)) as attempt:
-        yield attempt
-        attempt.record("done")
+def once(name: str) -> Callable[[Callable[[Attempt], None]], Callable[[str | None], None]]:
+    """Make a stage of `work(attempt)` that is called with a partition key, and whose good end stays a fact: it is not done again."""
+
+    def decorate(work: Callable[[Attempt], None]) -> Callable[[str | None], None]:
+        @wraps(work)
+        def run(key: str | None) -> None:
+            checked = partition(key).key
+            with connect() as connection, lock(connection, f"once/{name}/{checked}"):
+                if last(name, checked) is None:
+                    with step(begin(name, checked)) as attempt:
+                        work(attempt)
+                        attempt.record("done")
+
+        return run
+
+    return decorate
+
+
+def record(name: str, key: str | None, work: Callable[[str], dict[str, Any]]) -> None:
+    """A stage of somebody else's making: `work(key)` does it, and returns its facts. Its good end stays a fact too."""
+
+    @once(name)
+    def run(attempt: Attempt) -> None:
+        attempt.facts = work(attempt.key)
+
+    run(key)
 
 
 def last(stage: str, key: str) -> Row | None:

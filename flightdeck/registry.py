@@ -39,8 +39,11 @@ def set_alias(alias: str, version: int) -> None:
 
 def alias(name: str) -> int | None:
     """The version behind an alias, or None."""
-    answer = _call("GET", f"{API}/registered-models/alias", params={"name": parameters()["model"]["name"], "alias": name})
-    return None if answer.status_code == 404 else int(answer.json()["model_version"]["version"])
+    answer = _call("GET", f"{API}/registered-models/get", params={"name": parameters()["model"]["name"]})
+    if answer.status_code == 404:
+        return None
+    aliases = {entry["alias"]: int(entry["version"]) for entry in answer.json()["registered_model"].get("aliases", [])}
+    return aliases.get(name)
 
 
 def model(release: dict[str, Any]) -> bytes:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -150,6 +151,7 @@ def _migrate(progress: Progress) -> None:
     tasks: dict[str, tuple[list[str], dict[str, str]]] = {
         "airflow": ([str(BIN / "airflow"), "db", "migrate"], airflow_environment()),
         "mlflow": ([str(BIN / "mlflow"), "db", "upgrade", settings().database_url("mlflow", "+psycopg2")], mlflow_environment()),
+        "dbt": ([sys.executable, "-m", "flightdeck.transform"], {}),
     }
     started = {}
     for name, (command, environment) in tasks.items():

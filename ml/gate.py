@@ -8,6 +8,7 @@ import numpy as np
 from flightdeck import ledger, registry
 from flightdeck.parameters import parameters
 from flightdeck.partitions import partition
+from flightdeck.warehouse import query
 
 
 @dataclass(frozen=True)
@@ -31,27 +32,22 @@ def decide(challenger: dict[str, Any] | None, champion: dict[str, Any] | None, p
     return Verdict("promoted" if gain > policy["min_improvement"] else "refused", [reason])
 
 
-def gate(key: str | None) -> None:
-    """Judge the challenger that `train` made for `key`. A verdict stays a fact: it is not given again."""
-    checked = partition(key).key
-    if ledger.last("gate", checked):
-        return
-    with ledger.stage("gate", checked) as attempt:
-        trained = ledger.last("train", checked)
-        release = (trained or {"outputs": {}})["outputs"].get("release")
-        serving = champion()
-        attempt.inputs = {"challenger": release and release["model_version"], "champion": serving and serving["model_version"]}
-        found = _metrics(checked, [release, serving]) if release else [None, None]
-        verdict = decide(found[0], found[1], parameters()["gate"])
-        attempt.facts = {"decision": verdict.decision, "reasons": verdict.reasons, "challenger": found[0], "champion": found[1]}
-        if verdict.decision == "none" and trained:
-            attempt.facts["reasons"] = trained["facts"].get("reasons", verdict.reasons)
+@ledger.once("gate")
+def gate(attempt: ledger.Attempt) -> None:
+    """Judge the challenger that `train` made for the partition."""
+    trained = ledger.last("train", attempt.key)
+    release = (trained or {"outputs": {}})["outputs"].get("release")
+    serving = champion()
+    attempt.inputs = {"challenger": release and release["model_version"], "champion": serving and serving["model_version"]}
+    found = _metrics(attempt.key, [release, serving]) if release else [None, None]
+    verdict = decide(found[0], found[1], parameters()["gate"])
+    # where nothing was trained, the reason is the one that kept it from being trained
+    reasons = trained["facts"]["reasons"] if trained and verdict.decision == "none" else verdict.reasons
+    attempt.facts = {"decision": verdict.decision, "reasons": reasons, "challenger": found[0], "champion": found[1]}
 
 
 def champion() -> dict[str, Any] | None:
     """The release that serves now, or None."""
-    from flightdeck.warehouse import query
-
     rows = query("select release from ops.deployments where state = 'champion' order by id desc limit 1")
     return dict(rows[0]["release"]) if rows else None
 

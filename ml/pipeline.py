@@ -14,6 +14,7 @@ from flightdeck.partitions import partition
 from flightdeck.settings import ROOT, settings
 from ml.evaluate import evaluate
 from ml.snapshot import snapshot
+from ml.tracking import log
 from ml.train import train as fit
 
 CODE = ["__init__.py", "dataset.py", "evaluate.py", "features.py", "snapshot.py", "train.py"]
@@ -30,33 +31,26 @@ CONFIG = """[core]
 """
 
 
-def train(key: str | None) -> None:
-    """Train a challenger on all published partitions up to `key`, and register it. A training that ended stays a fact: it is not done again."""
-    checked = partition(key).key
-    if ledger.last("train", checked):
+@ledger.once("train")
+def train(attempt: ledger.Attempt) -> None:
+    """Where `decide` asked for it, train a challenger on all partitions published up to the attempt's, and register it."""
+    asked = ledger.last("decide", attempt.key)
+    if asked is None or not asked["facts"]["retrain"]:
+        attempt.facts = {"skipped": True, "reasons": asked["facts"]["reasons"] if asked else ["nobody decided on it"]}
         return
-    with ledger.stage("train", checked) as attempt:
-        workspace = _workspace(attempt)
-        try:
-            # in process: a Python of its own for each stage would cost three seconds of imports
-            snapshot(workspace)
-            fit(workspace)
-            evaluate(workspace)
-            snapshot_md5 = _commit(workspace)
-            from ml.tracking import log
-
-            attempt.outputs["release"] = log(workspace, attempt, snapshot_md5)
-            registry.set_alias("challenger", attempt.outputs["release"]["model_version"])
-            attempt.facts["metrics"] = json.loads((workspace / "metrics.json").read_text())
-            attempt.facts["dvc_lock_sha256"] = hashlib.sha256((workspace / "dvc.lock").read_bytes()).hexdigest()
-        finally:
-            shutil.rmtree(workspace, ignore_errors=True)
-
-
-def skip(key: str | None, reasons: list[str]) -> None:
-    """Record that nothing was trained for `key`, and why."""
-    with ledger.stage("train", key) as attempt:
-        attempt.facts |= {"skipped": True, "reasons": reasons}
+    workspace = _workspace(attempt)
+    try:
+        # in process: a Python of its own for each stage would cost three seconds of imports
+        snapshot(workspace)
+        fit(workspace)
+        evaluate(workspace)
+        release = log(workspace, attempt, _commit(workspace))
+        registry.set_alias("challenger", release["model_version"])
+        attempt.outputs["release"] = release
+        attempt.facts["metrics"] = json.loads((workspace / "metrics.json").read_text())
+        attempt.facts["dvc_lock_sha256"] = hashlib.sha256((workspace / "dvc.lock").read_bytes()).hexdigest()
+    finally:
+        shutil.rmtree(workspace, ignore_errors=True)
 
 
 def _workspace(attempt: ledger.Attempt) -> Path:
@@ -72,8 +66,8 @@ def _workspace(attempt: ledger.Attempt) -> Path:
         shutil.copyfile(ROOT / "ml" / name, folder / "ml" / name)
     shutil.copyfile(ROOT / "dvc.yaml", folder / "dvc.yaml")
     knobs = yaml.safe_load((ROOT / "params.yaml").read_text())
-    published = {row: ledger.last("transform", row) for row in [*ledger.published(before=attempt.key), attempt.key]}
-    knobs["snapshot"]["partitions"] = {row: found["attempt"] for row, found in published.items() if found}
+    keys = [*ledger.published(before=attempt.key), attempt.key]
+    knobs["snapshot"]["partitions"] = {key: found["attempt"] for key in keys if (found := ledger.last("transform", key))}
     knobs["snapshot"]["as_of"] = partition(attempt.key).closes.isoformat()
     attempt.inputs["transform"] = knobs["snapshot"]["partitions"]
     (folder / "params.yaml").write_text(yaml.safe_dump(knobs, sort_keys=False))

@@ -28,7 +28,7 @@ create table if not exists ops.deployments (
     id bigint generated always as identity primary key,
     partition_key text not null,
     model_version int not null,
-    state text not null check (state in ('champion', 'refused')),
+    state text not null check (state in ('champion')),
     release jsonb not null,
     reasons jsonb not null default '[]',
     code text not null,

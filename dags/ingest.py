@@ -1,0 +1,37 @@
+"""ingest: every source's rows of a partition → landing → checked → raw and quarantine.
+
+Reads the sources as of the partition's closing. Writes landing, raw, quarantine.rows, ops.ledger.
+Promises: the partition's rows are in raw once, or in quarantine with their reason; raw changes in one transaction or not at all.
+"""
+
+from typing import Any
+
+from airflow.sdk import CronPartitionTimetable, dag, task
+
+from flightdeck.orchestration import DEFAULTS, MONTHLY, RAW
+
+
+@dag(schedule=CronPartitionTimetable(**MONTHLY), tags=["data"], doc_md=__doc__, **DEFAULTS)
+def ingest() -> None:
+    @task
+    def load(dag_run: Any = None) -> dict[str, Any]:
+        from ingestion.load import load
+
+        return load(dag_run.partition_key)
+
+    @task
+    def check(attempt: dict[str, Any]) -> dict[str, Any]:
+        from expectations.check import check_landing
+
+        return check_landing(attempt)
+
+    @task(outlets=[RAW])
+    def publish(attempt: dict[str, Any]) -> None:
+        from ingestion.publish import publish
+
+        publish(attempt)
+
+    publish(check(load()))
+
+
+ingest()

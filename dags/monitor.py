@@ -1,0 +1,34 @@
+"""monitor: how a partition's inputs drifted and its answers did, and whether that calls for a new training.
+
+Reads marts, ops.predictions, ops.deployments. Writes reports, ops.ledger.
+Promises: partitions in key order; labels count only from when they were known; each decision has its reasons.
+"""
+
+from typing import Any
+
+from airflow.sdk import PartitionedAssetTimetable, dag, task
+
+from flightdeck.orchestration import DECISION, DEFAULTS, MARTS, AwaitLedger
+from flightdeck.settings import settings
+
+
+@dag(schedule=PartitionedAssetTimetable(assets=MARTS), tags=["learning"], doc_md=__doc__, **DEFAULTS)
+def monitor() -> None:
+    earlier = AwaitLedger(task_id="await_earlier", earlier="deploy", own=settings().monitor_awaits)
+
+    @task
+    def measure(dag_run: Any = None) -> None:
+        from monitoring.measure import measure
+
+        measure(dag_run.partition_key)
+
+    @task(outlets=[DECISION])
+    def decide(dag_run: Any = None) -> None:
+        from monitoring.decide import decide
+
+        decide(dag_run.partition_key)
+
+    earlier >> measure() >> decide()
+
+
+monitor()

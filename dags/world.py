@@ -1,0 +1,28 @@
+"""world: the worked example's outside world asks for each flight of a month. A platform on other sources does without it.
+
+Reads what serves. Writes ops.predictions (through the service), ops.ledger.
+Promises: a month is asked once, after the month before has been deployed.
+"""
+
+from typing import Any
+
+from airflow.sdk import CronPartitionTimetable, dag, task
+
+from flightdeck.orchestration import DEFAULTS, MONTHLY, AwaitLedger
+
+
+@dag(schedule=CronPartitionTimetable(**MONTHLY), tags=["world"], doc_md=__doc__, **DEFAULTS)
+def world() -> None:
+    earlier = AwaitLedger(task_id="await_earlier", earlier="deploy")
+
+    @task
+    def requests(dag_run: Any = None) -> None:
+        from flightdeck.ledger import record
+        from world.requests import send
+
+        record("requests", dag_run.partition_key, send)
+
+    earlier >> requests()
+
+
+world()

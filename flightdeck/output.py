@@ -1,0 +1,79 @@
+"""What a person reads: progress while it works, the table at the end. Colours and the moving line only on a terminal."""
+
+import time
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from flightdeck import status
+from flightdeck.warehouse import Row
+
+STATES = {"failed": "[red]failed[/]", "published": "[green]published[/]", "done": "[green]done[/]"}
+
+
+class Progress:
+    """Lines for what has happened; on a terminal also one moving line for what runs now."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False)
+        self._status = self.console.status("") if self.console.is_terminal else None
+        self._begun, self._noted = time.monotonic(), ""
+
+    def __enter__(self) -> "Progress":
+        if self._status:
+            self._status.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._status:
+            self._status.stop()
+
+    def note(self, text: str) -> None:
+        """Something that goes on; said once however often it is told."""
+        if text == self._noted:
+            return
+        self._noted = text
+        if self._status:
+            self._status.update(text)
+        else:
+            self._line(text)
+
+    def tell(self, row: Row, seconds: float) -> None:
+        """A stage has ended or failed."""
+        if row["state"] not in STATES:
+            return
+        detail = row["facts"].get("error", "").splitlines()[:1] if row["state"] == "failed" else [f"{seconds:.1f} s"]
+        self._line(f"{row['partition_key']}  {row['stage']:9} {STATES[row['state']]}  {' '.join(detail)}")
+
+    def running(self, rows: list[Row]) -> None:
+        if self._status:
+            now = datetime.now(UTC)
+            parts = [f"{row['partition_key']} {row['stage']} {(now - row['at']).total_seconds():.0f} s" for row in rows]
+            self._status.update(", ".join(parts) or "waiting for Airflow")
+
+    def _line(self, text: str) -> None:
+        self.console.print(f"{time.monotonic() - self._begun:6.1f} s  {text}", soft_wrap=True)
+
+
+def _number(value: Any, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def table(keys: list[str]) -> None:
+    """A row a month: what came in, what the champion did with it, what became of the challenger, and why."""
+    console = Console(highlight=False)
+    shown = Table(title="log loss: the champion's on the whole month, the challenger's on its last days", title_style="dim")
+    for name in ("month", "rows", "quarantined", "drift", "champion", "log loss", "AUC", "challenger", "log loss", "decision"):
+        shown.add_column(name, justify="left" if name in ("month", "decision") else "right", no_wrap=True)
+    shown.add_column("why", overflow="fold")
+    for row in (row for row in status.partitions() if row["key"] in keys):
+        shown.add_row(
+            row["key"], _number(row["raw"], ",d"), _number(row["quarantined"], "d"), _number(row["drift_share"], ".0%"),
+            _number(row["champion"], "d"), _number(row["champion_log_loss"], ".4f"), _number(row["auc"], ".3f"),
+            _number(row["challenger"], "d"), _number(row["challenger_log_loss"], ".4f"), row["decision"] or "–", "; ".join(row["reasons"]),
+        )  # fmt: skip
+    # a pipe has no width: then nothing needs to be cut
+    (console if console.is_terminal else Console(width=180, highlight=False)).print(shown)

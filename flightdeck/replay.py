@@ -1,0 +1,87 @@
+"""Replaying months through Airflow: start their runs, follow them in the ledger, stop at the first failure."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from flightdeck import ledger
+from flightdeck.airflow_api import Airflow, FailedTask
+from flightdeck.stack import SERVICES, StackError, manager
+from flightdeck.settings import settings
+from flightdeck.warehouse import Row, connect
+
+# A month is through when this has ended; each of these DAGs gets a run, all others follow from assets.
+LAST_STAGE = "deploy"
+PRODUCERS = ["world", "ingest"]
+NEWS = "select id, partition_key, stage, attempt, state, facts, at from ops.ledger where id > %s and partition_key = any(%s) and stage <> 'plan' order by id"
+OPEN = """
+select partition_key from unnest(%s::text[]) as wanted (partition_key) where not exists (
+    select from ops.ledger l where l.partition_key = wanted.partition_key and l.stage = %s and l.state = 'done')
+or not exists (select from ops.published p where p.partition_key = wanted.partition_key)
+or not exists (select from ops.ledger l where l.partition_key = wanted.partition_key and l.stage = 'transform' and l.state = 'published' and l.id > %s)"""
+
+
+class ReplayFailed(RuntimeError):
+    """A stage failed for good; the message names stage, partition, cause and log."""
+
+
+def unfinished(keys: list[str]) -> list[str]:
+    """Those of `keys` that have not gone through the whole loop."""
+    return [key for key in keys if ledger.last(LAST_STAGE, key) is None or key not in ledger.published()]
+
+
+def replay(keys: list[str], tell: Callable[[Row, float], None], idle: Callable[[list[Row]], None]) -> None:
+    """Send `keys` through the loop, done before or not. `tell` gets each new ledger row with its stage's seconds, `idle` what runs now."""
+    airflow, since = Airflow(), datetime.now(UTC).isoformat()
+    _await_dags(airflow)
+    with connect() as connection:
+        row = connection.execute("select coalesce(max(id), 0) as id from ops.ledger").fetchone()
+        begun = seen = int(row["id"]) if row else 0
+        ledger.plan(keys)
+        for key in keys:
+            for dag in PRODUCERS:
+                airflow.trigger(dag, key)
+        running: dict[tuple[str, str], Row] = {}
+        looked = 0.0
+        while open_keys := [row["partition_key"] for row in connection.execute(OPEN, (keys, LAST_STAGE, begun))]:
+            for news in connection.execute(NEWS, (seen, keys)).fetchall():
+                seen = news["id"]
+                place = (news["partition_key"], news["stage"])
+                started = running.pop(place, news) if news["state"] != "started" else news
+                if news["state"] == "started":
+                    running[place] = news
+                tell(news, (news["at"] - started["at"]).total_seconds())
+            idle(list(running.values()))
+            if time.monotonic() - looked > 2:
+                looked = time.monotonic()
+                _raise_failures(airflow.failed(since, open_keys))
+                _raise_dead()
+            time.sleep(0.25)
+
+
+def _await_dags(airflow: Airflow, seconds: float = 60) -> None:
+    """The DAG processor reads the files a moment after it has started."""
+    wanted, deadline = {"ingest", "transform", "monitor", "train", "deploy", "world"}, time.monotonic() + seconds
+    while not wanted <= airflow.dags():
+        if time.monotonic() > deadline:
+            raise ReplayFailed(f"Airflow does not know the DAGs {', '.join(sorted(wanted - airflow.dags()))}; {'; '.join(airflow.import_errors())}")
+        time.sleep(0.5)
+
+
+def _raise_failures(failed: list[FailedTask]) -> None:
+    if not failed:
+        return
+    task = failed[0]
+    with connect() as connection:
+        row = connection.execute(
+            "select stage, facts from ops.ledger where partition_key = %s and state = 'failed' order by id desc limit 1", (task.key,)
+        ).fetchone()
+    log = settings().logs / "airflow" / f"dag_id={task.dag}" / f"run_id={task.run}" / f"task_id={task.task}" / f"attempt={task.tries}.log"
+    cause = row["facts"].get("error") if row else "the task ended without a word in the ledger"
+    raise ReplayFailed(f"{task.key}: {task.dag}.{task.task} failed after {task.tries} tries\n  cause: {cause}\n  log:   {log}")
+
+
+def _raise_dead() -> None:
+    for process in manager().getAllProcessInfo():
+        if process["statename"] == "FATAL" and any(process["name"] in names for names in SERVICES.values()):
+            raise StackError(f"{process['name']} gave up after several starts; its log: {settings().logs / process['name']}.log")

@@ -1,0 +1,21 @@
+"""Loaded by every Airflow process. The scheduler's tasks are forks of it: what it has imported, they need not import again.
+
+Imports only: OpenMP must not have run in a process that forks.
+"""
+
+import sys
+
+if "scheduler" in sys.argv:
+    import logging
+
+    logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
+
+    import dbt.cli.main
+    import dbt.parser.manifest
+    import dlt.sources.sql_database
+    import dvc.repo.commit
+    import evidently.presets
+    import great_expectations
+    import lightgbm
+    import mlflow.lightgbm
+    import sklearn.metrics  # noqa: F401

@@ -1,0 +1,21 @@
+"""The other tools' pages, as entries of Airflow's own navigation: one place to start from."""
+
+from airflow.plugins_manager import AirflowPlugin
+
+from flightdeck.settings import settings
+
+REPORTS = settings().url("reports")
+
+
+class FlightdeckPages(AirflowPlugin):
+    name = "flightdeck_pages"
+    external_views = [
+        {"name": name, "href": href, "destination": "nav", "category": "browse", "url_route": route}
+        for name, href, route in [
+            ("MLflow", settings().url("mlflow"), "mlflow"),
+            ("Data Docs", f"{REPORTS}/data-docs/index.html", "data-docs"),
+            ("Drift reports", f"{REPORTS}/drift/index.html", "drift"),
+            ("dbt docs", f"{REPORTS}/dbt/index.html", "dbt-docs"),
+            ("Serving API", settings().url("serving"), "serving-api"),
+        ]
+    ]

@@ -1,0 +1,27 @@
+"""The static site's own pages: a start page, and the list of drift reports."""
+
+from html import escape
+from pathlib import Path
+
+from flightdeck.settings import settings
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
+<style>body{{font:16px/1.6 system-ui,sans-serif;max-width:46rem;margin:3rem auto;padding:0 1rem;color:#1b2430}}a{{color:#0b5cad}}</style>
+<h1>{title}</h1><p>{text}</p><ul>{items}</ul></html>
+"""
+
+
+def _write(path: Path, title: str, text: str, links: list[tuple[str, str]]) -> None:
+    items = "".join(f'<li><a href="{escape(href)}">{escape(label)}</a></li>' for href, label in links)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(PAGE.format(title=escape(title), text=escape(text), items=items))
+
+
+def write() -> None:
+    """Write the pages from what is there now."""
+    root = settings().reports
+    reports = sorted(path.stem for path in (root / "drift").glob("????-??.html"))
+    text = "A partition against what the champion of its time was trained on." if reports else "None yet: the first needs a champion to compare with."
+    _write(root / "drift" / "index.html", "Drift reports", text, [(f"{key}.html", key) for key in reports])
+    pages = [("drift/index.html", "Drift reports"), ("data-docs/index.html", "Data Docs: every checkpoint's results"), ("dbt/index.html", "dbt docs")]
+    _write(root / "index.html", "Flightdeck reports", "Written by the stages; open to whoever can reach this address.", pages)

@@ -1,0 +1,94 @@
+"""The service's own routes: POST /predict, GET /health, and their description. BentoML mounts them and adds metrics."""
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import msgspec
+from prometheus_client import Counter
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from flightdeck.parameters import parameters
+from ml.features import row
+from serving.follower import Follower
+from serving.prediction_log import LogUnavailable, PredictionLog
+from serving.schema import MOST_BYTES, InvalidRequest, PredictAnswer, Prediction, decode, openapi
+
+PURPOSES = ("live", "replay", "probe")
+OUT_OF_RANGE = Counter("flightdeck_values_out_of_range_total", "Optional values of requests that were out of range, and counted as missing")
+PREDICTIONS = Counter("flightdeck_predictions_total", "Predictions given", ["model_version", "purpose"])
+
+follower = Follower()
+predictions = PredictionLog()
+
+
+def _error(status: int, error: str, message: str, field: str = "") -> JSONResponse:
+    return JSONResponse({"error": error, "field": field, "message": message}, status)
+
+
+async def _body(request: Request) -> bytes | None:
+    """The body, or None as soon as it is too large: what is announced is not trusted."""
+    if int(request.headers.get("content-length", "0")) > MOST_BYTES:
+        return None
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            return None
+    return bytes(body)
+
+
+def _origin(request: Request) -> tuple[str, datetime]:
+    """(purpose, time of asking): a replay says in headers that it is one, and at which simulated time it asks."""
+    purpose = request.headers.get("x-purpose", "live")
+    if purpose not in PURPOSES:
+        raise InvalidRequest("x-purpose", f"expected one of {', '.join(PURPOSES)}")
+    text = request.headers.get("x-requested-at")
+    try:
+        asked_at = datetime.fromisoformat(text) if text else datetime.now(UTC)
+    except ValueError:
+        raise InvalidRequest("x-requested-at", "expected ISO 8601") from None
+    if asked_at.tzinfo is None:
+        raise InvalidRequest("x-requested-at", "expected a time zone, like 2013-02-01T05:00:00Z")
+    return purpose, asked_at
+
+
+async def predict(request: Request) -> Response:
+    try:
+        body = await _body(request)
+        if body is None:
+            return _error(413, "too_large", f"at most {MOST_BYTES} bytes a request")
+        wanted, (purpose, asked_at) = decode(body), _origin(request)
+    except InvalidRequest as error:
+        return _error(400, "invalid", error.message, error.field)
+    now = follower.now
+    if now.release is None or now.reference is None:
+        return _error(503, "no_release", now.problem or "no release has been deployed yet")
+    asked = [now.reference.ask(instance) for instance in wanted.instances]
+    probabilities = now.release.predict([row(one.features) for one in asked])
+    answers = [(uuid4(), probability) for probability in probabilities]
+    try:
+        await predictions.write(asked, answers, now.release.version, purpose, asked_at)
+    except LogUnavailable as error:
+        return _error(503, "log_unavailable", str(error))
+    OUT_OF_RANGE.inc(sum(one.out_of_range for one in asked))
+    PREDICTIONS.labels(str(now.release.version), purpose).inc(len(answers))
+    late = parameters()["model"]["decides_late_from"]
+    answer = PredictAnswer(now.release.version, [Prediction(str(identity), value, value >= late) for identity, value in answers])
+    return Response(msgspec.json.encode(answer), media_type="application/json")
+
+
+async def health(_: Request) -> JSONResponse:
+    now = follower.now
+    history = now.reference.published[-1] if now.reference and now.reference.published else None
+    version = now.release.version if now.release else None
+    return JSONResponse({"model_version": version, "newest_partition": history, "problem": now.problem})
+
+
+async def description(_: Request) -> JSONResponse:
+    return JSONResponse(openapi())
+
+
+app = Starlette(routes=[Route("/predict", predict, methods=["POST"]), Route("/health", health), Route("/docs.json", description)])

@@ -1,0 +1,73 @@
+"""The stage `deploy`: a promoted challenger becomes what serves from the next partition on."""
+
+import time
+
+import httpx
+from psycopg.types.json import Jsonb
+
+from flightdeck import ledger, registry
+from flightdeck.code import code_version
+from flightdeck.settings import settings
+from flightdeck.warehouse import connect, lock
+from serving.release import load
+
+
+class NotServed(RuntimeError):
+    """The service did not take up what was deployed; the message says what it reports instead."""
+
+
+@ledger.once("deploy")
+def deploy(attempt: ledger.Attempt) -> None:
+    """Deploy what the gate promoted, or keep what serves; either way the service is ready for the next partition at the end."""
+    verdict, trained = ledger.last("gate", attempt.key), ledger.last("train", attempt.key)
+    if verdict is None:
+        raise NotServed(f"{attempt.key} has no verdict of the gate yet")
+    attempt.inputs = {"gate": verdict["attempt"], "train": trained and trained["attempt"]}
+    if verdict["facts"]["decision"] == "promoted" and trained:
+        release = trained["outputs"]["release"]
+        # checked before it is written down, and by the service once more before it answers
+        load(release)
+        _record(attempt.key, release, verdict["facts"]["reasons"])
+    version = reconcile()
+    attempt.facts = {"decision": verdict["facts"]["decision"], "model_version": version}
+    wait_until_served(version, attempt.key)
+
+
+def _record(key: str, release: dict[str, object], reasons: list[str]) -> None:
+    """The truth is this row; a deployment that was killed after it is not written twice."""
+    with connect() as connection, lock(connection, "deployments"), connection.transaction():
+        known = connection.execute(
+            "select 1 from ops.deployments where partition_key = %s and model_version = %s", (key, release["model_version"])
+        ).fetchone()
+        if not known:
+            connection.execute(
+                "insert into ops.deployments (partition_key, model_version, state, release, reasons, code) values (%s, %s, 'champion', %s, %s, %s)",
+                (key, release["model_version"], Jsonb(release), Jsonb(reasons), code_version()),
+            )
+
+
+def reconcile() -> int | None:
+    """Make the registry's alias say what ops.deployments says; returns the version that serves, or None."""
+    with connect() as connection, lock(connection, "deployments"):
+        newest = connection.execute("select model_version from ops.deployments where state = 'champion' order by id desc limit 1").fetchone()
+        if newest is None:
+            return None
+        version = int(newest["model_version"])
+        if registry.alias("champion") != version:
+            registry.set_alias("champion", version)
+        return version
+
+
+def wait_until_served(version: int | None, key: str, seconds: float = 60) -> None:
+    """Until the service answers with `version` and knows the partition `key`; raises NotServed."""
+    deadline, said = time.monotonic() + seconds, ""
+    while time.monotonic() < deadline:
+        try:
+            now = httpx.get(settings().url("serving") + "/health", timeout=5).json()
+            if now["model_version"] == version and (now["newest_partition"] or "") >= key:
+                return
+            said = str(now)
+        except (httpx.HTTPError, ValueError) as error:
+            said = str(error)
+        time.sleep(0.1)
+    raise NotServed(f"after {seconds:.0f} s the service does not serve version {version} with {key}'s history; it says: {said}")

@@ -1,0 +1,38 @@
+"""The unit of serving: a model file with its checksum, features, and golden rows. It is checked before it answers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+
+from flightdeck import registry
+from ml.features import FEATURES, MISSING
+
+
+class ReleaseRefused(RuntimeError):
+    """A release that must not serve; the message says which of its promises does not hold."""
+
+
+@dataclass(frozen=True)
+class Release:
+    version: int
+    booster: Any
+
+    def predict(self, rows: list[list[float]]) -> list[float]:
+        """Probabilities for rows of len(FEATURES) floats."""
+        found: list[float] = np.asarray(self.booster.predict(np.array(rows, dtype=np.float64), num_threads=1)).tolist()
+        return found
+
+
+def load(manifest: dict[str, Any]) -> Release:
+    """Fetch and check the release that `manifest` (ops.deployments.release) describes; raises ReleaseRefused or RegistryError."""
+    version = manifest["model_version"]
+    if manifest["features"] != FEATURES:
+        raise ReleaseRefused(f"version {version} expects other features than this code makes: {manifest['features']}")
+    # LightGBM's text format: nothing in it is deserialized into code
+    release = Release(version, lgb.Booster(model_str=registry.model(manifest).decode()))
+    rows = [[MISSING if value is None else value for value in row] for row in manifest["golden"]["rows"]]
+    if release.predict(rows) != manifest["golden"]["expected"]:
+        raise ReleaseRefused(f"version {version} does not give its golden answers here")
+    return release

@@ -1,0 +1,140 @@
+"""What POST /predict takes and gives, decoded and validated in one step; an error names the field that is wrong."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+MOST_BYTES = 5_000_000
+MOST_INSTANCES = 10_000
+
+
+class InvalidRequest(ValueError):
+    """A request that cannot be answered: `field` is the path of what is wrong, as in instances[0].carrier."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field, self.message = field, message
+
+
+class Weather(Struct, forbid_unknown_fields=True):
+    """The origin's newest observation at least two hours before departure. What is out of range counts as missing."""
+
+    temp: float | None = None
+    dewp: float | None = None
+    humid: float | None = None
+    wind_dir: float | None = None
+    wind_speed: float | None = None
+    wind_gust: float | None = None
+    precip: float | None = None
+    pressure: float | None = None
+    visib: float | None = None
+
+
+class Instance(Struct, forbid_unknown_fields=True):
+    """One flight; times are local and without a zone."""
+
+    carrier: Annotated[str, Meta(pattern="^[A-Z0-9]{2}$", examples=["UA"])]
+    flight: Annotated[int, Meta(ge=1, le=9999, examples=[1545])]
+    origin: Literal["EWR", "JFK", "LGA"]
+    dest: Annotated[str, Meta(pattern="^[A-Z0-9]{3}$", examples=["IAH"])]
+    scheduled_departure: Annotated[datetime, Meta(tz=False, examples=["2013-04-01T05:15:00"])]
+    scheduled_arrival: Annotated[datetime, Meta(tz=False)] | None = None
+    tailnum: Annotated[str, Meta(pattern="^[A-Z0-9-]{1,8}$")] | None = None
+    distance: Annotated[float, Meta(ge=10, le=12_500)] | None = None
+    weather: Weather | None = None
+
+
+class PredictRequest(Struct, forbid_unknown_fields=True):
+    instances: Annotated[list[Instance], Meta(min_length=1, max_length=MOST_INSTANCES)]
+    subject: Annotated[str, Meta(max_length=200)] | None = None
+
+
+class Prediction(Struct):
+    prediction_id: str
+    probability: float
+    label: bool
+
+
+class PredictAnswer(Struct):
+    model_version: int
+    predictions: list[Prediction]
+
+
+# °F, %, degrees, mph, inches, millibars, miles; the same limits as expectations/suites/landing_weather.py
+RANGES = {
+    "temp": (-60, 130), "dewp": (-100, 130), "humid": (0, 100.5), "wind_dir": (0, 360), "wind_speed": (0, 253),
+    "wind_gust": (0, 253), "precip": (0, 20), "pressure": (870, 1085), "visib": (0, 100),
+}  # fmt: skip
+DECODER = msgspec.json.Decoder(PredictRequest)
+
+
+def decode(body: bytes) -> PredictRequest:
+    """The request in `body`; raises InvalidRequest."""
+    try:
+        request = DECODER.decode(body)
+    except RecursionError:
+        raise InvalidRequest("", "nested too deeply") from None
+    except msgspec.ValidationError as error:
+        raise _named(error) from None
+    except msgspec.DecodeError as error:
+        raise _malformed(body, error) from None
+    for number, instance in enumerate(request.instances):
+        if not 1900 <= instance.scheduled_departure.year <= 2099:
+            raise InvalidRequest(f"instances[{number}].scheduled_departure", "expected a year from 1900 to 2099")
+    return request
+
+
+def _named(error: msgspec.ValidationError) -> InvalidRequest:
+    message, _, place = str(error).partition(" - at `$")
+    field = place.rstrip("`").lstrip(".")
+    for kind in ("Object missing required field `", "Object contains unknown field `"):
+        if message.startswith(kind):
+            name = message.removeprefix(kind).rstrip("`")
+            field = f"{field}.{name}" if field else name
+    return InvalidRequest(field, message)
+
+
+def _malformed(body: bytes, error: msgspec.DecodeError) -> InvalidRequest:
+    """JSON has no NaN or Infinity, but Python's own writer emits them: then the field can still be named."""
+    try:
+        lenient = json.loads(body, parse_constant=lambda name: f"{name} is not a number")
+        msgspec.convert(lenient, PredictRequest)
+    except msgspec.ValidationError as named:
+        return _named(named)
+    except (ValueError, RecursionError):
+        pass
+    return InvalidRequest("", f"not JSON: {error}")
+
+
+def usable(weather: Weather | None) -> tuple[dict[str, float], int]:
+    """(the observation's values within range, how many were out of it)."""
+    if weather is None:
+        return {}, 0
+    given = {name: value for name, value in msgspec.structs.asdict(weather).items() if value is not None}
+    within = {name: value for name, value in given.items() if RANGES[name][0] <= value <= RANGES[name][1]}
+    return within, len(given) - len(within)
+
+
+def openapi() -> dict[str, Any]:
+    """The description of the service's own routes, as BentoML's page shows it."""
+    types, components = msgspec.json.schema_components([PredictRequest, PredictAnswer], ref_template="#/components/schemas/{name}")
+    error = {"type": "object", "properties": {name: {"type": "string"} for name in ("error", "field", "message")}}
+    answers = {
+        "200": {"description": "One prediction an instance, in order", "content": {"application/json": {"schema": types[1]}}},
+        **{
+            code: {"description": text, "content": {"application/json": {"schema": error}}}
+            for code, text in {"400": "A field is wrong; it is named", "413": "Too large", "503": "No release serves, or the log cannot be written"}.items()
+        },
+    }
+    return {
+        "openapi": "3.0.2",
+        "info": {"title": "Flightdeck serving", "version": "1", "description": "The served release: GET /health. Metrics: GET /metrics."},
+        "paths": {
+            "/predict": {"post": {"summary": "Predict", "requestBody": {"required": True, "content": {"application/json": {"schema": types[0]}}}, "responses": answers}},
+            "/health": {"get": {"summary": "What serves now", "responses": {"200": {"description": "The release and the age of its reference data"}}}},
+        },
+        "components": {"schemas": components},
+    }
