@@ -92,7 +92,9 @@ def validate(schema: str, table: str, view: str, key: str) -> Outcome:
         batch = source.add_table_asset(view, table_name=view, schema_name=schema).add_batch_definition_whole_table(key)
         name = f"{schema}.{table}"
         definition = ctx.validation_definitions.add(
-            gx.ValidationDefinition(name=name, data=batch, suite=ctx.suites.add(gx.ExpectationSuite(name=name, expectations=list(map(copy, suite.EXPECTATIONS)))))
+            gx.ValidationDefinition(
+                name=name, data=batch, suite=ctx.suites.add(gx.ExpectationSuite(name=name, expectations=list(map(copy, suite.EXPECTATIONS))))
+            )
         )
         checkpoint = ctx.checkpoints.add(gx.Checkpoint(name=name, validation_definitions=[definition], result_format=RESULT_FORMAT))
         result = next(iter(checkpoint.run(run_id=gx.RunIdentifier(run_name=key)).run_results.values()))

@@ -54,6 +54,6 @@ def _note(connection: Connection, attempt: Attempt, table: str, outcome: Outcome
             continue
         rows = re.sub(r"(?s)^SELECT .*?\bFROM\b", "SELECT row_id FROM", failure.query.rstrip(" ;\n"), count=1)
         connection.execute(
-            sql.SQL("insert into landing.failures select %s, %s, %s, row_id, %s from ({}) failing").format(sql.SQL(rows)),  # type: ignore[arg-type]
+            sql.SQL("insert into landing.failures select %s, %s, %s, row_id, %s from ({}) failing").format(sql.SQL(rows)),
             (table, attempt.key, attempt.number, failure.name),
         )

@@ -89,10 +89,9 @@ def replay(first: str, last: str | None, skip_published: bool) -> None:
 
     Doing a month again re-does its ingestion, checks and dbt; its requests, trainings, verdicts and deployments stay facts.
     """
+    import world
     from flightdeck import replay as loop
     from flightdeck.output import Progress, table
-
-    import world
 
     keys = partitions.span(first, last or first)
     if outside := [key for key in keys if not world.FIRST <= key <= world.LAST]:
@@ -180,3 +179,7 @@ def _where() -> None:
         click.echo(f"  {name:9} {settings().url(name):24} {what}")
     click.echo("\n  sign in to Airflow and MLflow as admin; the passwords:")
     click.echo(f"  {settings().home}/secrets/airflow_admin and mlflow_admin (or: flightdeck url airflow)")
+
+
+if __name__ == "__main__":
+    main()

@@ -30,7 +30,9 @@ def findings() -> list[Finding]:
 
 def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
-    return Finding(f"Python {version}", (3, 11) <= sys.version_info[:2] <= (3, 13), "needs 3.11 to 3.13: `make clean`, then `make demo PYTHON=/path/to/python3.12`")
+    return Finding(
+        f"Python {version}", (3, 11) <= sys.version_info[:2] <= (3, 13), "needs 3.11 to 3.13: `make clean`, then `make demo PYTHON=/path/to/python3.12`"
+    )
 
 
 def _memory() -> Finding:
@@ -48,7 +50,11 @@ def _disk() -> Finding:
 def _path() -> Finding:
     path = settings().home / "run" / "supervisor.sock"
     long = len(os.fsencode(path))
-    return Finding(f"state folder {settings().home}", long <= LONGEST_SOCKET_PATH, f"its socket's path has {long} bytes, at most {LONGEST_SOCKET_PATH} work: set FLIGHTDECK_HOME to a shorter one")
+    return Finding(
+        f"state folder {settings().home}",
+        long <= LONGEST_SOCKET_PATH,
+        f"its socket's path has {long} bytes, at most {LONGEST_SOCKET_PATH} work: set FLIGHTDECK_HOME to a shorter one",
+    )
 
 
 def _openmp() -> Finding:
@@ -70,7 +76,11 @@ def _postgres_user() -> Iterator[Finding]:
     yield Finding("useradd", bool(shutil.which("useradd")), "as root, PostgreSQL needs a user of its own: install useradd, or run as an ordinary user")
     for place in (postgres_bin(), settings().home):
         closed = [path for path in place.parents if path.exists() and not path.stat().st_mode & 0o001]
-        yield Finding(f"others may enter {place.parent}", not closed, f"PostgreSQL's user cannot pass {', '.join(map(str, closed))}: clone elsewhere, or run as an ordinary user")
+        yield Finding(
+            f"others may enter {place.parent}",
+            not closed,
+            f"PostgreSQL's user cannot pass {', '.join(map(str, closed))}: clone elsewhere, or run as an ordinary user",
+        )
 
 
 def _ports() -> Iterator[Finding]:
@@ -85,5 +95,3 @@ def _ports() -> Iterator[Finding]:
                 yield Finding(f"port {port} for {name}", True)
             except OSError:
                 yield Finding(f"port {port} for {name}", False, f"it is taken: stop what uses it, or set FLIGHTDECK_{field.upper()} to another")
-
-

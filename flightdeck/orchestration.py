@@ -41,7 +41,7 @@ class LedgerTrigger(BaseTrigger):
 
     def __init__(self, earlier: str, own: list[str], key: str) -> None:
         super().__init__()
-        self.arguments = {"earlier": earlier, "own": own, "key": key}
+        self.arguments: dict[str, Any] = {"earlier": earlier, "own": own, "key": key}
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return "flightdeck.orchestration.LedgerTrigger", self.arguments

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from flightdeck import ledger
 from flightdeck.airflow_api import Airflow, FailedTask
-from flightdeck.stack import SERVICES, StackError, manager
 from flightdeck.settings import settings
+from flightdeck.stack import SERVICES, StackError, manager
 from flightdeck.warehouse import Row, connect
 
 # A month is through when this has ended; each of these DAGs gets a run, all others follow from assets.

@@ -71,16 +71,21 @@ def up(progress: Progress) -> None:
     # PostgreSQL may run as another user, who must be able to pass through
     home.chmod(0o711)
     secrets.ensure()
-    if not running():
-        subprocess.run([BIN / "supervisord", "-c", ROOT / "infra/supervisord.conf"], env=os.environ | common(), check=True)
+    start_manager()
     progress("starting PostgreSQL")
     start(["postgres"])
     wait(["postgres"], 60)
-    _databases()
+    make_databases()
     _migrate(progress)
     progress("starting Airflow, MLflow, serving, reports and the world")
     start(name for names in SERVICES.values() for name in names)
     wait(SERVICES, 240, progress)
+
+
+def start_manager() -> None:
+    """Start the process manager, with every service still stopped, where it does not run yet."""
+    if not running():
+        subprocess.run([BIN / "supervisord", "-c", ROOT / "infra/supervisord.conf"], env=os.environ | common(), check=True)
 
 
 def start(names: Iterable[str]) -> None:
@@ -121,7 +126,7 @@ def down() -> list[str]:
     return names
 
 
-def _databases() -> None:
+def make_databases() -> None:
     """Roles, databases and the warehouse's own tables; may run again."""
     s = settings()
     with psycopg.connect(s.database_url("flightdeck"), autocommit=True) as connection:
@@ -166,5 +171,3 @@ def _migrate(progress: Progress) -> None:
 def log_of(dag: str, run: str, task: str) -> Path:
     """The folder of a task's logs, one file a try."""
     return settings().logs / "airflow" / f"dag_id={dag}" / f"run_id={run}" / f"task_id={task}"
-
-

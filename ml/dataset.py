@@ -23,7 +23,7 @@ def read(key: str, as_of: str) -> pa.Table:
     columns += ", ".join(f"f.{name}" for name in FEATURES) + ", l.label::int as label"
     query = (
         f"copy (select {columns} from marts.features f join marts.labels l using (entity_id)"
-        " where f.partition_key = %s and l.known_at <= %s order by f.entity_id collate \"C\") to stdout (format csv, header)"
+        ' where f.partition_key = %s and l.known_at <= %s order by f.entity_id collate "C") to stdout (format csv, header)'
     )
     with connect() as connection, connection.cursor().copy(query.encode(), (key, as_of)) as copy:
         content = b"".join(copy)

@@ -5,7 +5,6 @@ import json
 import shutil
 from contextlib import chdir, closing
 from pathlib import Path
-from typing import Any
 
 import yaml
 

@@ -50,10 +50,9 @@ def log(workspace: Path, attempt: Attempt, snapshot_md5: str) -> dict[str, Any]:
         mlflow.log_input(MetaDataset(source, name="snapshot", digest=snapshot_md5), context="training")
         for file in ("dvc.yaml", "dvc.lock", "params.yaml"):
             mlflow.log_artifact(str(workspace / file))
-        logged = mlflow.lightgbm.log_model(
-            lgb.Booster(model_file=model), name="model", signature=SIGNATURE, pip_requirements=[f"lightgbm=={lgb.__version__}"]
-        )
-    version = _register(client, name, sha256, attempt, logged, run.info.run_id, snapshot_md5)
+        logged = mlflow.lightgbm.log_model(lgb.Booster(model_file=model), name="model", signature=SIGNATURE, pip_requirements=[f"lightgbm=={lgb.__version__}"])
+    tags = {"sha256": sha256, "partition_key": attempt.key, "snapshot_md5": snapshot_md5, "code": code_version()}
+    version = _register(client, name, logged, run.info.run_id, tags)
     release = {
         "model_version": version,
         "sha256": sha256,
@@ -68,15 +67,15 @@ def log(workspace: Path, attempt: Attempt, snapshot_md5: str) -> dict[str, Any]:
     return release
 
 
-def _register(client: mlflow.MlflowClient, name: str, sha256: str, attempt: Attempt, logged: Any, run_id: str, snapshot_md5: str) -> int:
+def _register(client: mlflow.MlflowClient, name: str, logged: Any, run_id: str, tags: dict[str, str]) -> int:
+    """The version with this file of this partition; made only when there is none yet."""
     try:
         client.get_registered_model(name)
     except mlflow.MlflowException:
         client.create_registered_model(name)
-    found = client.search_model_versions(f"name='{name}' and tags.sha256='{sha256}' and tags.partition_key='{attempt.key}'")
+    found = client.search_model_versions(f"name='{name}' and tags.sha256='{tags['sha256']}' and tags.partition_key='{tags['partition_key']}'")
     if found:
         return int(found[0].version)
-    tags = {"sha256": sha256, "partition_key": attempt.key, "snapshot_md5": snapshot_md5, "code": code_version()}
     return int(client.create_model_version(name, logged.model_uri, run_id, tags=tags, model_id=logged.model_id).version)
 
 

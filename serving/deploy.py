@@ -36,9 +36,7 @@ def deploy(attempt: ledger.Attempt) -> None:
 def _record(key: str, release: dict[str, object], reasons: list[str]) -> None:
     """The truth is this row; a deployment that was killed after it is not written twice."""
     with connect() as connection, lock(connection, "deployments"), connection.transaction():
-        known = connection.execute(
-            "select 1 from ops.deployments where partition_key = %s and model_version = %s", (key, release["model_version"])
-        ).fetchone()
+        known = connection.execute("select 1 from ops.deployments where partition_key = %s and model_version = %s", (key, release["model_version"])).fetchone()
         if not known:
             connection.execute(
                 "insert into ops.deployments (partition_key, model_version, state, release, reasons, code) values (%s, %s, 'champion', %s, %s, %s)",

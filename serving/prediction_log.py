@@ -10,9 +10,7 @@ import psycopg
 from flightdeck.settings import settings
 from serving.reference import Asked
 
-COPY = (
-    "copy ops.predictions (prediction_id, entity_id, partition_key, purpose, model_version, probability, features, history_key, requested_at) from stdin"
-)
+COPY = "copy ops.predictions (prediction_id, entity_id, partition_key, purpose, model_version, probability, features, history_key, requested_at) from stdin"
 
 
 class LogUnavailable(RuntimeError):

@@ -57,5 +57,3 @@ class Reference:
         route = self.routes.get((history, instance.origin, instance.dest)) if history else None
         features = from_request(values, departure, plane, route, instance.distance)
         return Asked(f"{hour:%Y-%m-%dT%H:%M:%SZ}/{instance.carrier}/{instance.flight}", key, history, features, out_of_range)
-
-

@@ -133,7 +133,9 @@ def openapi() -> dict[str, Any]:
         "openapi": "3.0.2",
         "info": {"title": "Flightdeck serving", "version": "1", "description": "The served release: GET /health. Metrics: GET /metrics."},
         "paths": {
-            "/predict": {"post": {"summary": "Predict", "requestBody": {"required": True, "content": {"application/json": {"schema": types[0]}}}, "responses": answers}},
+            "/predict": {
+                "post": {"summary": "Predict", "requestBody": {"required": True, "content": {"application/json": {"schema": types[0]}}}, "responses": answers}
+            },
             "/health": {"get": {"summary": "What serves now", "responses": {"200": {"description": "The release and the age of its reference data"}}}},
         },
         "components": {"schemas": components},

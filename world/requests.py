@@ -45,7 +45,7 @@ def batches(key: str) -> Iterator[tuple[datetime, list[dict[str, Any]]]]:
 
 
 def _instance(row: dict[str, Any], observation: dict[str, Any] | None) -> dict[str, Any]:
-    departure = datetime(row["year"], row["month"], row["day"], row["hour"], row["minute"])
+    departure = datetime(row["year"], row["month"], row["day"], row["hour"], row["minute"])  # noqa: DTZ001 (local, as schedules are)
     instance = {name: row[name] for name in FIELDS if row[name] is not None} | {"scheduled_departure": departure.isoformat()}
     if observation:
         instance["weather"] = {name: observation[name] for name in OBSERVED if observation[name] is not None}
@@ -56,9 +56,7 @@ def _observations(key: str) -> Any:
     """A look-up (station, time) → the newest observation at or before that time, among this month's and the month's before."""
     months = weather()
     earlier = max((month for month in months if month < key), default=None)
-    known = sorted(
-        ((row["origin"], row["time_hour"], row) for month in (earlier, key) if month for row in months[month]), key=lambda item: item[:2]
-    )
+    known = sorted(((row["origin"], row["time_hour"], row) for month in (earlier, key) if month for row in months[month]), key=lambda item: item[:2])
     by_station = {station: list(group) for station, group in groupby(known, key=lambda item: item[0])}
 
     def newest(station: str, time: datetime) -> dict[str, Any] | None:

@@ -18,4 +18,4 @@ if "scheduler" in sys.argv:
     import great_expectations
     import lightgbm
     import mlflow.lightgbm
-    import sklearn.metrics  # noqa: F401
+    import sklearn.metrics

@@ -7,12 +7,6 @@ with flights as (
 
 ),
 
-published as (
-
-    select * from {{ source('ops', 'published') }}
-
-),
-
 flown as (
 
     select
@@ -36,8 +30,8 @@ before as (
     from {{ this }}
     where
         partition_key = (
-            select max(partition_key) from published
-            where partition_key < '{{ var("partition") }}'
+            select max(published.partition_key) from {{ source('ops', 'published') }} as published
+            where published.partition_key < '{{ var("partition") }}'
         )
     {% else %}
     select

@@ -16,7 +16,7 @@ united as (
         faa,
         tzone
     from {{ ref('territory_airports') }}
-    where faa not in (select faa from source)
+    where faa not in (select source.faa from source)
 
 )
 

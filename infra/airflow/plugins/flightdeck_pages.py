@@ -1,5 +1,7 @@
 """The other tools' pages, as entries of Airflow's own navigation: one place to start from."""
 
+from typing import Any, ClassVar
+
 from airflow.plugins_manager import AirflowPlugin
 
 from flightdeck.settings import settings
@@ -9,7 +11,7 @@ REPORTS = settings().url("reports")
 
 class FlightdeckPages(AirflowPlugin):
     name = "flightdeck_pages"
-    external_views = [
+    external_views: ClassVar[list[dict[str, Any]]] = [
         {"name": name, "href": href, "destination": "nav", "category": "browse", "url_route": route}
         for name, href, route in [
             ("MLflow", settings().url("mlflow"), "mlflow"),

@@ -1,0 +1,62 @@
+"""Tests bring their own ports and state folder: they run beside a demo, and leave nothing behind.
+
+`database` is the embedded PostgreSQL with the world's source; `platform` is the whole stack. Both are real.
+"""
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# before anything of the project is imported: settings are read once. The path is short, for the process manager's socket.
+HOME = Path(tempfile.mkdtemp(prefix="fd-"))
+HOME.chmod(0o711)
+os.environ["FLIGHTDECK_HOME"] = str(HOME)
+for _name in ("AIRFLOW", "MLFLOW", "SERVING", "REPORTS", "WORLD", "POSTGRES"):
+    os.environ[f"FLIGHTDECK_PORT_{_name}"] = str(_free_port())
+
+from flightdeck import launch, secrets, stack, transform  # noqa: E402
+from flightdeck.settings import settings  # noqa: E402
+
+os.environ |= launch.common()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home() -> Iterator[Path]:
+    """The state folder of this run; whatever was started in it is stopped at the end."""
+    for name in ("run", "logs", "reports", "work"):
+        (HOME / name).mkdir(mode=0o700)
+    secrets.ensure()
+    yield HOME
+    stack.down()
+    shutil.rmtree(HOME)
+
+
+@pytest.fixture(scope="session")
+def database(home: Path) -> str:
+    """PostgreSQL and the world are up, all relations exist; returns the warehouse's URL for the worker role."""
+    stack.start_manager()
+    stack.start(["postgres"])
+    stack.wait(["postgres"], 60)
+    stack.make_databases()
+    stack.start(["world"])
+    stack.wait(["world"], 60)
+    transform.prepare()
+    return settings().database_url("worker")
+
+
+@pytest.fixture(scope="session")
+def platform(database: str) -> None:
+    """The whole stack is up and healthy."""
+    stack.up(lambda _: None)
