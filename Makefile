@@ -1,5 +1,6 @@
 # Every task of this project, for people, hooks and CI alike. `make` alone lists them.
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
 MONTHS ?= 2013-01..2013-03
 # The first Python of 3.11 to 3.13 on the PATH; PYTHON=/path/to/python overrides it.
@@ -9,34 +10,53 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 export UV_SYSTEM_CERTS := true
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
-.PHONY: help demo up down test check lock clean env env-dev bench
+.PHONY: help demo up down test check bench lock clean
 
 help:  ## List the tasks
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-demo: env  ## The whole loop on real flights: stack, replay, table (MONTHS=2013-01..2013-03)
-	@$(BIN)/flightdeck replay --skip-published $(subst .., ,$(MONTHS))
+demo: .venv/.done  ## The whole loop on real flights: environment, stack, replay, table (MONTHS=2013-01..2013-03)
+	@$(BIN)/flightdeck replay --skip-published "$(MONTHS)"
 
-up: env  ## Start the stack and print where to look
+up: .venv/.done  ## Start the stack and print where to look
 	@$(BIN)/flightdeck up
 
 down:  ## Stop the stack; data stay
-	@if [ -x $(BIN)/flightdeck ]; then $(BIN)/flightdeck down; else echo "nothing to stop: no environment yet"; fi
+	@if [ -x $(BIN)/flightdeck ]; then $(BIN)/flightdeck down; else echo "nothing was running: there is no environment yet"; fi
 
-env: .venv/.done
+test: .venv/.done-dev check  ## Everything that CI runs: checks, then all tests on a stack of their own
+	@$(BIN)/pytest -q
 
-env-dev: .venv/.done-dev
+check: .venv/.done-dev  ## Format, lint, types, layers, SQL: under a minute, starts nothing
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo | tail -n 1
+	@$(BIN)/sqlfluff lint --nocolor --disable-progress-bar dbt_project/models dbt_project/tests | tail -n 20
+
+bench: .venv/.done  ## Measure, into bench.json; what it means is in docs/benchmarks.md
+	@$(BIN)/python -m tests.bench
+
+lock: .venv/.done  ## Resolve the dependencies anew, with hashes, into requirements*.lock
+	@$(COMPILE) pyproject.toml --upgrade -o requirements.lock
+	@$(COMPILE) --group bootstrap -c requirements.lock --upgrade -o requirements-bootstrap.lock
+	@$(COMPILE) --group dev -c requirements.lock --upgrade -o requirements-dev.lock
+
+clean: down  ## Remove the environment and the state: a factory reset
+	@rm -rf .venv .flightdeck
 
 .venv/.done: requirements.lock requirements-bootstrap.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found; install one, or pass PYTHON=/path/to/python" >&2; exit 1; }
-	@echo "making the environment in .venv (about two minutes the first time)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "error: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "making the environment in .venv (a minute or two the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "error: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.lock
+	@$(INSTALL) -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.done-dev: .venv/.done requirements-dev.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-dev.lock
+	@$(INSTALL) -r requirements-dev.lock
 	@touch $@

@@ -85,7 +85,7 @@ def down() -> None:
 @click.option("--skip-published", is_flag=True, help="Leave out months that are already through the loop.")
 @_friendly
 def replay(first: str, last: str | None, skip_published: bool) -> None:
-    """Send the months FROM to TO (YYYY-MM) through the whole loop, in Airflow.
+    """Send the months FROM to TO (YYYY-MM, or FROM..TO in one word) through the whole loop, in Airflow.
 
     Doing a month again re-does its ingestion, checks and dbt; its requests, trainings, verdicts and deployments stay facts.
     """
@@ -93,7 +93,7 @@ def replay(first: str, last: str | None, skip_published: bool) -> None:
     from flightdeck import replay as loop
     from flightdeck.output import Progress, table
 
-    keys = partitions.span(first, last or first)
+    keys = partitions.span(f"{first}..{last}" if last else first)
     if outside := [key for key in keys if not world.FIRST <= key <= world.LAST]:
         raise click.UsageError(f"{outside[0]} is outside of what the world has: {world.FIRST}..{world.LAST}")
     begun = time.monotonic()

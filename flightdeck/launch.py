@@ -13,6 +13,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+from flightdeck import orphans
 from flightdeck.secrets import write_private
 from flightdeck.settings import ROOT, settings
 
@@ -54,21 +55,28 @@ def postgres_bin() -> Path:
 
 def postgres() -> list[str]:
     """PostgreSQL refuses to run as root: there it becomes the system user `flightdeck-pg`, which is made when missing."""
-    s, data = settings(), settings().home / "postgres"
-    fresh = not (data / "PG_VERSION").exists()
-    data.mkdir(exist_ok=True, mode=0o700)
-    password = data.with_name("postgres.init")
+    s, folder = settings(), settings().home / "postgres"
+    data, scratch, password = folder / "data", folder / "new", folder / "password"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    fresh = not data.exists()
     if fresh:
         write_private(password, s.secret("postgres_flightdeck"))
     if os.geteuid() == 0:
-        _become_postgres_user([data, password] if fresh else [])
+        _become_postgres_user([folder, password] if fresh else [])
     if fresh:
-        initdb = [postgres_bin() / "initdb", "-D", data, "-U", "flightdeck", "-A", "scram-sha-256", f"--pwfile={password}", "-E", "UTF8", "--locale=C.UTF-8"]
-        subprocess.run(list(map(str, initdb)), check=True)
-    return [
-        str(postgres_bin() / "postgres"), "-D", str(data), "-p", str(s.port_postgres), "-c", f"listen_addresses={s.host}",
-        "-c", "unix_socket_directories=", "-c", "max_connections=200", "-c", "shared_buffers=256MB", "-c", "jit=off",
-    ]  # fmt: skip
+        # made aside and renamed: what a killed first start leaves behind is not taken for a database
+        shutil.rmtree(scratch, ignore_errors=True)
+        options = ["-U", "flightdeck", "-A", "scram-sha-256", f"--pwfile={password}", "-E", "UTF8", "--locale=C.UTF-8"]
+        subprocess.run([str(postgres_bin() / "initdb"), "-D", str(scratch), *options], check=True)
+        scratch.rename(data)
+        password.unlink()
+    configuration = {
+        "listen_addresses": s.host, "unix_socket_directories": "", "max_connections": "200", "shared_buffers": "256MB", "jit": "off",
+        # data this small are in memory: an index costs no more than it looks
+        "random_page_cost": "1.1",
+    }  # fmt: skip
+    options = [part for name, value in configuration.items() for part in ("-c", f"{name}={value}")]
+    return [str(postgres_bin() / "postgres"), "-D", str(data), "-p", str(s.port_postgres), *options]
 
 
 def _become_postgres_user(own: list[Path]) -> None:
@@ -166,7 +174,8 @@ SERVICES: dict[str, Callable[[], list[str]]] = {
 
 
 def main(service: str) -> None:
-    os.environ |= common()
+    os.environ |= common() | {orphans.MARK: service}
+    orphans.end()
     command = SERVICES[service]()
     executable = shutil.which(command[0]) or command[0]
     os.execv(executable, command)

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from flightdeck.settings import settings
 
-KEY = re.compile(r"(19|20)\d\d-(0[1-9]|1[0-2])")
+KEY = re.compile(r"(19|20)[0-9]{2}-(0[1-9]|1[0-2])")  # \d would also take the digits of other scripts
 
 
 class InvalidPartition(ValueError):
@@ -35,8 +35,10 @@ def partition(key: str | None) -> Partition:
     return Partition(key, datetime(year, month, 1, tzinfo=zone), end, closes)
 
 
-def span(first: str, last: str) -> list[str]:
-    """All keys from `first` to `last`, both included, in order."""
+def span(months: str) -> list[str]:
+    """All keys of a range like 2013-01..2013-03, both ends included, in order; a single key is a range too."""
+    first, dots, last = months.partition("..")
+    last = last if dots else first
     start, end = partition(first), partition(last)
     if start.start > end.start:
         raise InvalidPartition(f"{first}..{last} runs backwards; put the earlier month first")

@@ -42,21 +42,29 @@ def replay(keys: list[str], tell: Callable[[Row, float], None], idle: Callable[[
             for dag in PRODUCERS:
                 airflow.trigger(dag, key)
         running: dict[tuple[str, str], Row] = {}
-        looked = 0.0
-        while open_keys := [row["partition_key"] for row in connection.execute(OPEN, (keys, LAST_STAGE, begun))]:
+        looked, open_keys = 0.0, keys
+        while open_keys:
+            # what is open is asked before what is new: so the last news are told, too
+            open_keys = [row["partition_key"] for row in connection.execute(OPEN, (keys, LAST_STAGE, begun))]
             for news in connection.execute(NEWS, (seen, keys)).fetchall():
                 seen = news["id"]
-                place = (news["partition_key"], news["stage"])
-                started = running.pop(place, news) if news["state"] != "started" else news
-                if news["state"] == "started":
-                    running[place] = news
-                tell(news, (news["at"] - started["at"]).total_seconds())
+                tell(news, _seconds(news, running))
             idle(list(running.values()))
             if time.monotonic() - looked > 2:
                 looked = time.monotonic()
                 _raise_failures(airflow.failed(since, open_keys))
                 _raise_dead()
             time.sleep(0.25)
+
+
+def _seconds(news: Row, running: dict[tuple[str, str], Row]) -> float:
+    """How long the stage took that this row ends; keeps `running` up to date."""
+    place = (news["partition_key"], news["stage"])
+    if news["state"] == "started":
+        running[place] = news
+    elif news["state"] in ("failed", *ledger.ENDED):
+        return float((news["at"] - running.pop(place, news)["at"]).total_seconds())
+    return 0.0
 
 
 def _await_dags(airflow: Airflow, seconds: float = 60) -> None:

@@ -5,14 +5,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
 
 import httpx
+import psutil
 import psycopg
 
-from flightdeck import secrets
+from flightdeck import orphans, secrets, site
 from flightdeck.launch import BIN, airflow_environment, common, mlflow_environment
 from flightdeck.settings import DATABASES, ROOT, settings
 
@@ -71,6 +71,7 @@ def up(progress: Progress) -> None:
     # PostgreSQL may run as another user, who must be able to pass through
     home.chmod(0o711)
     secrets.ensure()
+    site.write()
     start_manager()
     progress("starting PostgreSQL")
     start(["postgres"])
@@ -85,6 +86,8 @@ def up(progress: Progress) -> None:
 def start_manager() -> None:
     """Start the process manager, with every service still stopped, where it does not run yet."""
     if not running():
+        # a killed manager leaves its services behind, on the ports that the new ones need
+        orphans.end()
         subprocess.run([BIN / "supervisord", "-c", ROOT / "infra/supervisord.conf"], env=os.environ | common(), check=True)
 
 
@@ -112,17 +115,16 @@ def wait(services: Iterable[str], seconds: float, progress: Progress = lambda _:
 
 
 def down() -> list[str]:
-    """Stop everything; returns the names of processes that were running. Data stay."""
-    if not running():
-        return []
-    supervisor = manager()
-    pid = supervisor.getPID()
-    names = [process["name"] for process in supervisor.getAllProcessInfo() if process["statename"] in ("RUNNING", "STARTING")]
-    # in reverse order of priority: PostgreSQL last, so that each tool can still write its end
-    supervisor.shutdown()
-    deadline = time.monotonic() + 90
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    """Stop everything, and end what outlived its service; returns the names of the services that were running. Data stay."""
+    names = []
+    if running():
+        supervisor = manager()
+        process = psutil.Process(supervisor.getPID())
+        names = [entry["name"] for entry in supervisor.getAllProcessInfo() if entry["statename"] in ("RUNNING", "STARTING")]
+        # in reverse order of priority: PostgreSQL last, so that each tool can still write its end
+        supervisor.shutdown()
+        psutil.wait_procs([process], timeout=90)
+    orphans.end()
     return names
 
 
@@ -166,8 +168,3 @@ def _migrate(progress: Progress) -> None:
         if process.wait() != 0:
             raise StackError(f"the tables of {name} could not be made; the log: {settings().logs}/migrate-{name}.log")
     stamp.write_bytes(version)
-
-
-def log_of(dag: str, run: str, task: str) -> Path:
-    """The folder of a task's logs, one file a try."""
-    return settings().logs / "airflow" / f"dag_id={dag}" / f"run_id={run}" / f"task_id={task}"

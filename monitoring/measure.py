@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import log_loss, roc_auc_score
 
-from flightdeck import ledger
+from flightdeck import ledger, site
 from flightdeck.parameters import parameters
 from flightdeck.partitions import partition
 from flightdeck.settings import settings
 from flightdeck.warehouse import query
 from ml.features import FEATURES
-from monitoring import site
 
 # Which rows of a partition the report draws is settled by their keys, so that the same data give the same report.
 SAMPLE = "select * from marts.features where partition_key = any(%s) order by md5(entity_id) limit %s"
@@ -78,6 +77,8 @@ def drift(key: str, reference_keys: list[str]) -> dict[str, Any]:
     current, reference = (_sample(keys, policy["sample_rows"]) for keys in ([key], [k for k in reference_keys if k != key]))
     # a column without a single value on either side cannot be compared
     columns = [name for name in FEATURES if current[name].notna().any() and reference[name].notna().any()]
+    if not columns:
+        return {"drift_share": None, "drift": "one side has no rows: there is nothing to compare"}
     preset = DataDriftPreset(columns=columns, method="psi", threshold=policy["psi"])
     report = Report([preset]).run(Dataset.from_pandas(current, definition), Dataset.from_pandas(reference, definition))
     folder = settings().reports / "drift"
@@ -96,4 +97,4 @@ def drift(key: str, reference_keys: list[str]) -> dict[str, Any]:
 
 
 def _sample(keys: list[str], rows: int) -> pd.DataFrame:
-    return pd.DataFrame(query(SAMPLE, keys, rows))[FEATURES].astype(np.float64)
+    return pd.DataFrame(query(SAMPLE, keys, rows), columns=FEATURES).astype(np.float64)

@@ -5,28 +5,20 @@
 
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
+from tests.sandbox import environment, processes
 
 # before anything of the project is imported: settings are read once. The path is short, for the process manager's socket.
 HOME = Path(tempfile.mkdtemp(prefix="fd-"))
 HOME.chmod(0o711)
-os.environ["FLIGHTDECK_HOME"] = str(HOME)
-for _name in ("AIRFLOW", "MLFLOW", "SERVING", "REPORTS", "WORLD", "POSTGRES"):
-    os.environ[f"FLIGHTDECK_PORT_{_name}"] = str(_free_port())
+os.environ |= environment(str(HOME))
 
-from flightdeck import launch, secrets, stack, transform  # noqa: E402
+from flightdeck import launch, orphans, secrets, stack, transform  # noqa: E402
 from flightdeck.settings import settings  # noqa: E402
 
 os.environ |= launch.common()
@@ -40,7 +32,9 @@ def home() -> Iterator[Path]:
     secrets.ensure()
     yield HOME
     stack.down()
+    left = [process.cmdline() for process in processes(str(HOME)) if orphans.MARK in process.environ()]
     shutil.rmtree(HOME)
+    assert not left, f"`down` left processes behind: {left}"
 
 
 @pytest.fixture(scope="session")

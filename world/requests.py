@@ -13,6 +13,8 @@ from flightdeck.settings import settings
 from world.data import flights, weather
 
 LEAD = timedelta(hours=2)
+# an observation older than this is not sent
+MOST_AGE = timedelta(hours=24)
 FIELDS = ["carrier", "flight", "origin", "dest", "tailnum", "distance"]
 OBSERVED = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
 
@@ -62,6 +64,7 @@ def _observations(key: str) -> Any:
     def newest(station: str, time: datetime) -> dict[str, Any] | None:
         observations = by_station.get(station, [])
         place = bisect_right(observations, time, key=lambda item: item[1])
-        return observations[place - 1][2] if place else None
+        found = observations[place - 1] if place else None
+        return found[2] if found and found[1] > time - MOST_AGE else None
 
     return newest

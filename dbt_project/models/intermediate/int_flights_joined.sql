@@ -1,5 +1,6 @@
 -- Each flight with its aircraft and with the origin's newest observation at least two hours before departure: what one
--- could know when asked. A later observation would leak.
+-- could know when asked. A later observation would leak; one a day older says nothing, and looking for it would cost more
+-- with every month.
 with flights as (
 
     select * from {{ ref('stg_operations__flights') }}
@@ -49,6 +50,7 @@ joined as (
         where
             observations.origin = flights.origin
             and observations.observed_at <= flights.scheduled_departure - interval '2 hours'
+            and observations.observed_at > flights.scheduled_departure - interval '26 hours'
         order by observations.observed_at desc
         limit 1
     ) as weather on true

@@ -1,0 +1,81 @@
+"""`make bench`: the demo on a fresh state of its own, timed, with the memory of all its processes; writes bench.json."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+
+from tests.sandbox import environment, processes
+
+MONTHS = "2013-01..2013-03"
+FLIGHTDECK = [sys.executable, "-m", "flightdeck.cli"]
+
+
+def _proportional_bytes(home: str) -> int:
+    """Memory of all processes of this state folder, shared pages counted once."""
+    total = 0
+    for process in processes(home):
+        with suppress(psutil.Error):
+            total += process.memory_full_info().pss
+    return total
+
+
+class Peak(threading.Thread):
+    """Samples every second until it is told to stop."""
+
+    def __init__(self, home: str) -> None:
+        super().__init__(daemon=True)
+        self.home, self.most, self.over = home, 0, threading.Event()
+
+    def run(self) -> None:
+        while not self.over.wait(1):
+            self.most = max(self.most, _proportional_bytes(self.home))
+
+
+def main() -> None:
+    home = tempfile.mkdtemp(prefix="fd-bench-")
+    Path(home).chmod(0o711)
+    os.environ |= environment(home)
+    peak = Peak(home)
+    peak.start()
+    try:
+        begun = time.monotonic()
+        subprocess.run([*FLIGHTDECK, "up"], check=True)
+        up = time.monotonic() - begun
+        subprocess.run([*FLIGHTDECK, "replay", MONTHS], check=True)
+        demo = time.monotonic() - begun
+        status = json.loads(subprocess.run([*FLIGHTDECK, "status", "--json"], check=True, capture_output=True).stdout)
+    finally:
+        subprocess.run([*FLIGHTDECK, "down"], check=True)
+        peak.over.set()
+        shutil.rmtree(home)
+    figures: dict[str, dict[str, Any]] = {
+        "up_seconds": {"value": round(up, 1), "unit": "s", "what": "first start of the whole stack, until all of it is healthy"},
+        "demo_seconds": {"value": round(demo, 1), "unit": "s", "what": f"stack and {MONTHS} through Airflow, docs built; the environment is there already"},
+        "demo_peak_gb": {
+            "value": round(peak.most / 1e9, 2),
+            "unit": "GB",
+            "what": "most memory of all processes together (proportional set size, each second)",
+        },
+        "month_seconds": {
+            "value": median(partition["seconds"] for partition in status["partitions"]),
+            "unit": "s",
+            "what": "sum of a month's stages, without waiting; median of the months",
+        },
+    }
+    Path("bench.json").write_text(json.dumps(figures, indent=2) + "\n")
+    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
