@@ -10,12 +10,12 @@ from typing import Any
 logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
 
 import great_expectations as gx  # noqa: E402
-from great_expectations.data_context.types.base import (  # noqa: E402
-    DataContextConfig,
-    ProgressBarsConfig,
-)
+import yaml  # noqa: E402
+from great_expectations.data_context.types.base import DataContextConfig  # noqa: E402
+from great_expectations.datasource.fluent.interfaces import TestConnectionError  # noqa: E402
+from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
-from flightdeck.settings import settings  # noqa: E402
+from flightdeck.settings import ROOT, settings  # noqa: E402
 
 # partial_unexpected_count 0 with COMPLETE gives the query for all failing rows; the index list itself is cut at 20 on SQL
 RESULT_FORMAT: Any = {
@@ -24,7 +24,6 @@ RESULT_FORMAT: Any = {
     "partial_unexpected_count": 0,
     "exclude_unexpected_values": True,
 }
-FOLDERS = {"validation_results_store": "validations", "expectations_store": "expectations", "checkpoint_store": "checkpoints"}
 
 
 class CheckBroken(RuntimeError):
@@ -49,37 +48,9 @@ class Outcome:
 
 
 def context() -> Any:
-    """A context of its own for each check: nothing shared, so months can be checked side by side; only results go to disk."""
-    root = settings().home / "expectations"
-    stores: dict[str, Any] = {
-        name: {
-            "class_name": name.title().replace("_", ""),
-            "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(root / folder)},
-        }
-        for name, folder in FOLDERS.items()
-    }
-    stores["validation_definition_store"] = {
-        "class_name": "ValidationDefinitionStore",
-        "store_backend": {"class_name": "InMemoryStoreBackend"},
-    }
-    stores["expectations_store"]["store_backend"] = {"class_name": "InMemoryStoreBackend"}
-    stores["checkpoint_store"]["store_backend"] = {"class_name": "InMemoryStoreBackend"}
-    site = {
-        "class_name": "SiteBuilder",
-        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(settings().reports / "data-docs")},
-        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-    }
-    config = DataContextConfig(
-        stores=stores,
-        expectations_store_name="expectations_store",
-        validation_results_store_name="validation_results_store",
-        checkpoint_store_name="checkpoint_store",
-        data_docs_sites={"site": site},
-        analytics_enabled=False,
-    )
-    found = gx.get_context(mode="ephemeral", project_config=config)
-    found.variables.progress_bars = ProgressBarsConfig(globally=False)
-    return found
+    """A context of its own for each check, from great_expectations.yml."""
+    config = yaml.safe_load((ROOT / "expectations/great_expectations.yml").read_text())
+    return gx.get_context(mode="ephemeral", project_config=DataContextConfig(**config))
 
 
 def validate(schema: str, table: str, view: str, key: str) -> Outcome:
@@ -98,6 +69,8 @@ def validate(schema: str, table: str, view: str, key: str) -> Outcome:
         )
         checkpoint = ctx.checkpoints.add(gx.Checkpoint(name=name, validation_definitions=[definition], result_format=RESULT_FORMAT))
         result = next(iter(checkpoint.run(run_id=gx.RunIdentifier(run_name=key)).run_results.values()))
+    except (TestConnectionError, SQLAlchemyError) as error:
+        raise CheckBroken(f"checking {schema}.{table} of {key}: {error}") from error
     finally:
         source.get_engine().dispose()
     return _outcome(result, f"{schema}.{table} of {key}")

@@ -1,26 +1,30 @@
 """The checkpoints of the loop: on a landed partition, before it is published, and on the marts, before they may be read."""
 
 import re
+from pkgutil import iter_modules
 from typing import Any
 
 from psycopg import sql
 
-from expectations.batch import Outcome, validate
+from expectations import suites
+from expectations.batch import CheckBroken, Outcome, validate
 from flightdeck.ledger import Attempt, step
 from flightdeck.warehouse import Connection, connect
-
-LANDING = ["flights", "weather"]
-MARTS = ["features", "labels"]
 
 
 class CheckFailed(RuntimeError):
     """Data that must not flow on; the message names table, expectation and rows."""
 
 
+def tables(schema: str) -> list[str]:
+    """The tables of `schema` that have a suite: a new file in suites/ is all that a new check needs."""
+    return sorted(module.name.removeprefix(f"{schema}_") for module in iter_modules(suites.__path__) if module.name.startswith(f"{schema}_"))
+
+
 def check_landing(handed: dict[str, Any]) -> dict[str, Any]:
     """Check what the attempt landed; rows to quarantine are noted in landing.failures, for the publish transaction to move."""
     with step(Attempt(**handed)) as attempt, connect() as connection:
-        for table in LANDING:
+        for table in tables("landing"):
             outcome = _checked(attempt, "landing", table, f"{table}_batch")
             with connection.transaction():
                 _note(connection, attempt, table, outcome)
@@ -30,7 +34,7 @@ def check_landing(handed: dict[str, Any]) -> dict[str, Any]:
 def check_marts(handed: dict[str, Any]) -> dict[str, Any]:
     """Check the partition's marts; nothing there may go to quarantine any more, so a failure stops or is counted."""
     with step(Attempt(**handed)) as attempt:
-        for table in MARTS:
+        for table in tables("marts"):
             _checked(attempt, "marts", table, f"{table}_batch")
     return handed | {"facts": attempt.facts}
 
@@ -50,9 +54,11 @@ def _note(connection: Connection, attempt: Attempt, table: str, outcome: Outcome
     connection.execute("select set_config('flightdeck.partition', %s, true)", (attempt.key,))
     connection.execute("delete from landing.failures where source_table = %s and partition_key = %s", (table, attempt.key))
     for failure in outcome.failures:
-        if failure.then != "quarantine" or not failure.query:
+        if failure.then != "quarantine":
             continue
-        rows = re.sub(r"(?s)^SELECT .*?\bFROM\b", "SELECT row_id FROM", failure.query.rstrip(" ;\n"), count=1)
+        if not failure.query:
+            raise CheckBroken(f"checking landing.{table} of {attempt.key}: {failure.name} names no rows to quarantine; its meta.then must be stop or count")
+        rows = re.sub(r"(?s)^SELECT .*?\bFROM\b", "SELECT row_id FROM", failure.query.rstrip(" ;\n"), count=1).replace("%", "%%")
         connection.execute(
             sql.SQL("insert into landing.failures select %s, %s, %s, row_id, %s from ({}) failing").format(sql.SQL(rows)),
             (table, attempt.key, attempt.number, failure.name),

@@ -50,6 +50,11 @@ class Airflow:
         body = {"logical_date": None, "partition_key": key}
         return str(self._call("POST", f"/api/v2/dags/{dag}/dagRuns", json=body)["dag_run_id"])
 
+    def active(self) -> set[str]:
+        """The partition keys that have a run which is queued or running."""
+        runs = self._call("GET", "/api/v2/dags/~/dagRuns", params={"state": ["queued", "running"], "limit": 100})["dag_runs"]
+        return {run["partition_key"] for run in runs}
+
     def failed(self, since: str, keys: list[str]) -> list[FailedTask]:
         """The failed tasks of runs of these partitions that failed since then (ISO 8601)."""
         runs = self._call("GET", "/api/v2/dags/~/dagRuns", params={"state": "failed", "end_date_gte": since, "limit": 100})["dag_runs"]

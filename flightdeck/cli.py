@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from flightdeck import launch, partitions, secrets, stack
+from flightdeck import deployments, launch, partitions, secrets, stack
 from flightdeck.settings import ROOT, MissingSecret, settings
 
 
@@ -101,7 +101,12 @@ def replay(first: str, last: str | None, skip_published: bool) -> None:
     wanted = loop.unfinished(keys) if skip_published else keys
     if wanted:
         with Progress() as progress:
-            loop.replay(wanted, progress.tell, progress.running)
+            try:
+                loop.replay(wanted, progress.tell, progress.running)
+            except KeyboardInterrupt:
+                raise click.ClickException(
+                    "interrupted; what has begun goes on in Airflow: `flightdeck status` shows it, the same command follows it"
+                ) from None
             progress.note("building Data Docs and dbt docs")
             _docs()
     else:
@@ -121,9 +126,9 @@ def status(as_json: bool) -> None:
 
     services = now.services()
     reachable = services["postgres"]["healthy"]
-    found = now.partitions() if reachable else []
+    found, champion = (now.partitions(), deployments.champion()) if reachable else ([], None)
     if as_json:
-        click.echo(json.dumps({"services": services, "champion": now.champion() if reachable else None, "partitions": found}, indent=2))
+        click.echo(json.dumps({"services": services, "champion": champion and champion["model_version"], "partitions": found}, indent=2))
     else:
         for name, service in services.items():
             mark = click.style("healthy ", fg="green") if service["healthy"] else click.style("down    ", fg="red")

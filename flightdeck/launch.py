@@ -19,31 +19,13 @@ from flightdeck.settings import ROOT, settings
 
 Environment = dict[str, str]
 BIN = Path(sys.executable).parent
-# Telemetry of every tool off; one thread for OpenMP, which spins when cores are shared.
-QUIET: Environment = {
-    "DO_NOT_TRACK": "1",
-    "BENTOML_DO_NOT_TRACK": "True",
-    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-    "DVC_NO_ANALYTICS": "1",
-    "GX_ANALYTICS_ENABLED": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "RUNTIME__DLTHUB_TELEMETRY": "false",
-    "RUNTIME__LOG_LEVEL": "ERROR",
-    "DATA_WRITER__DISABLE_COMPRESSION": "true",
-    "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "OMP_NUM_THREADS": "1",
-    "PYTHONUNBUFFERED": "1",
-}
 
 
 def common() -> Environment:
     """What every process of the platform has in its environment."""
-    home = settings().home
+    tools = dict(line.split("=", 1) for line in (ROOT / "infra/tools.env").read_text().splitlines() if line and not line.startswith("#"))
     path = f"{BIN}:{os.environ.get('PATH', os.defpath)}"
-    return QUIET | {"FLIGHTDECK_HOME": str(home), "FLIGHTDECK_ROOT": str(ROOT), "FLIGHTDECK_PYTHON": sys.executable, "PATH": path}
+    return tools | {"FLIGHTDECK_HOME": str(settings().home), "FLIGHTDECK_ROOT": str(ROOT), "FLIGHTDECK_PYTHON": sys.executable, "PATH": path}
 
 
 def postgres_bin() -> Path:

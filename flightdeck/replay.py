@@ -18,7 +18,8 @@ OPEN = """
 select partition_key from unnest(%s::text[]) as wanted (partition_key) where not exists (
     select from ops.ledger l where l.partition_key = wanted.partition_key and l.stage = %s and l.state = 'done')
 or not exists (select from ops.published p where p.partition_key = wanted.partition_key)
-or not exists (select from ops.ledger l where l.partition_key = wanted.partition_key and l.stage = 'transform' and l.state = 'published' and l.id > %s)"""
+or (wanted.partition_key = any(%s) and not exists (
+    select from ops.ledger l where l.partition_key = wanted.partition_key and l.stage = 'transform' and l.state = 'published' and l.id > %s))"""
 
 
 class ReplayFailed(RuntimeError):
@@ -38,14 +39,16 @@ def replay(keys: list[str], tell: Callable[[Row, float], None], idle: Callable[[
         row = connection.execute("select coalesce(max(id), 0) as id from ops.ledger").fetchone()
         begun = seen = int(row["id"]) if row else 0
         ledger.plan(keys)
-        for key in keys:
+        # a partition that is still on its way is followed, not sent a second time
+        sent = sorted(set(keys) - airflow.active())
+        for key in sent:
             for dag in PRODUCERS:
                 airflow.trigger(dag, key)
         running: dict[tuple[str, str], Row] = {}
         looked, open_keys = 0.0, keys
         while open_keys:
             # what is open is asked before what is new: so the last news are told, too
-            open_keys = [row["partition_key"] for row in connection.execute(OPEN, (keys, LAST_STAGE, begun))]
+            open_keys = [row["partition_key"] for row in connection.execute(OPEN, (keys, LAST_STAGE, sent, begun))]
             for news in connection.execute(NEWS, (seen, keys)).fetchall():
                 seen = news["id"]
                 tell(news, _seconds(news, running))

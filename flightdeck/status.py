@@ -55,9 +55,3 @@ def _partition(key: str, found: dict[str, Any], published: bool) -> dict[str, An
         "retrain": facts.get("decide", {}).get("retrain"),
         "seconds": round(sum(row["seconds"] or 0 for row in found.values()), 1),
     }
-
-
-def champion() -> int | None:
-    """The version that serves now, by ops.deployments."""
-    rows = query("select model_version from ops.deployments where state = 'champion' order by id desc limit 1")
-    return rows[0]["model_version"] if rows else None

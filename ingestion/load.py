@@ -34,10 +34,10 @@ def load(key: str | None) -> dict[str, Any]:
             with lock(connection, f"landing/{source}"):
                 attempt.inputs[source] = _run(source, module.resources(partition(attempt.key), columns), attempt.key)
                 _index(connection, tables)
-        connection.execute((ROOT / "ingestion/batches.sql").read_bytes())
-        for _, tables in SOURCES.values():
+        make_batches(connection)
+        for source, (_, tables) in SOURCES.items():
             for table in tables:
-                attempt.facts[f"landed_{table}"] = _landed(connection, table, attempt.key)
+                attempt.facts[f"landed_{table}"] = _landed(connection, table, attempt.key, attempt.inputs[source])
     return asdict(attempt)
 
 
@@ -71,14 +71,22 @@ def _source_columns(connection: Connection) -> dict[str, list[str]]:
     return columns
 
 
+def make_batches(connection: Connection) -> None:
+    """The views on one landed partition. Two who make the same view at once collide, `or replace` or not."""
+    with lock(connection, "landing/batches"):
+        connection.execute((ROOT / "ingestion/batches.sql").read_bytes())
+
+
 def _index(connection: Connection, tables: list[str]) -> None:
     for table in tables:
         connection.execute(sql.SQL("create index if not exists {} on landing.{} (partition_key)").format(sql.Identifier(f"{table}_key"), sql.Identifier(table)))
 
 
-def _landed(connection: Connection, table: str, key: str) -> int:
-    """Rows landed, counted in the table: dlt's own counts are wrong for some formats."""
-    row = connection.execute(sql.SQL("select count(*) as n from landing.{} where partition_key = %s").format(sql.Identifier(table)), (key,)).fetchone()
+def _landed(connection: Connection, table: str, key: str, load_id: str) -> int:
+    """Rows that this load landed, counted in the table: dlt's own counts are wrong for some formats, and a source that has become
+    empty leaves the rows of the load before where they were."""
+    count = "select count(*) as n from landing.{} where partition_key = %s and _dlt_load_id = %s"
+    row = connection.execute(sql.SQL(count).format(sql.Identifier(table)), (key, load_id)).fetchone()
     if not row or not row["n"]:
         raise SourceError(f"{table} has no rows for {key}")
     return int(row["n"])

@@ -7,7 +7,7 @@ from dlt.sources.sql_database import sql_table
 
 from flightdeck.partitions import Partition
 from flightdeck.settings import settings
-from ingestion.contract import MERGE, SCHEMA_CONTRACT, require_columns
+from ingestion.contract import MERGE, SCHEMA_CONTRACT, SourceError, require_columns
 
 
 def resources(partition: Partition, columns: dict[str, list[str]]) -> list[Any]:
@@ -20,8 +20,11 @@ def resources(partition: Partition, columns: dict[str, list[str]]) -> list[Any]:
         return sa.select(*(table.c[name] for name in columns["flights"]), key).where(month).subquery("flights")
 
     engine = sa.create_engine(settings().database_url("source_reader", "+psycopg2"))
-    flights = sql_table(
-        engine, "flights", backend="pyarrow", chunk_size=100_000, table_adapter_callback=cut, write_disposition=MERGE, merge_key="partition_key"
-    )
+    try:
+        flights = sql_table(
+            engine, "flights", backend="pyarrow", chunk_size=100_000, table_adapter_callback=cut, write_disposition=MERGE, merge_key="partition_key"
+        )
+    except sa.exc.SQLAlchemyError as error:
+        raise SourceError(f"operations, table flights: {error}") from error
     flights.apply_hints(schema_contract=SCHEMA_CONTRACT)
     return [flights]

@@ -12,6 +12,7 @@ REPLACE = "delete from raw.{table} where partition_key = %(key)s"
 # Reference data carry no partition: the newest partition's load replaces them whole.
 REPLACE_WHOLE = "delete from raw.{table}"
 NEWER = "select 1 from ops.ledger where stage = 'ingest' and state = 'published' and partition_key > %s limit 1"
+NOTED = "select count(distinct row_id) as n from landing.failures where source_table = %(table)s and partition_key = %(key)s and attempt = %(attempt)s"
 FAILED = "select row_id from landing.failures where source_table = %(table)s and partition_key = %(key)s and attempt = %(attempt)s"
 INSERT = "insert into raw.{table} ({columns}) select {columns} from landing.{batch} where _dlt_load_id = %(load)s and row_id not in (" + FAILED + ")"
 # Rows that a repair or a waiver has changed stay as they are.
@@ -63,6 +64,9 @@ def _move(connection: Connection, attempt: Attempt, table: str, load_id: str) ->
     published = connection.execute(sql.SQL(INSERT).format(**names), values).rowcount
     connection.execute(RELEASE, values)
     held = connection.execute(sql.SQL(HOLD).format(**names), values).rowcount
+    noted = connection.execute(NOTED, values).fetchone()
+    if noted and held != noted["n"]:
+        raise Lost(f"{table} of {attempt.key}: the check noted {noted['n']} rows to hold, and {held} of them are still where they were; run it again")
     if published + held != attempt.facts[f"landed_{table}"]:
         raise Lost(f"{table} of {attempt.key}: {attempt.facts[f'landed_{table}']} rows landed, but {published} to publish and {held} to hold; run it again")
     attempt.facts |= {f"published_{table}": published, f"quarantined_{table}": held}

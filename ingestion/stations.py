@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from operator import index
 from typing import Any
 
 import dlt
@@ -14,9 +15,10 @@ from ingestion.contract import MERGE, SCHEMA_CONTRACT, SourceError, require_colu
 
 # 35 ms a request here, whatever its size
 PAGE_ROWS = 1000
+WHOLE = ["year", "month", "day", "hour"]
 SCHEMA = pa.schema(
     [("origin", pa.string())]
-    + [(name, pa.int64()) for name in ("year", "month", "day", "hour")]
+    + [(name, pa.int64()) for name in WHOLE]
     + [(name, pa.float64()) for name in ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")]
     + [("time_hour", pa.timestamp("us", "UTC")), ("partition_key", pa.string())]
 )
@@ -54,12 +56,23 @@ def _page(client: httpx.Client, partition: Partition, page: int) -> dict[str, An
     return body
 
 
-def _table(rows: list[dict[str, Any]], key: str, columns: list[str], page: int) -> pa.Table:
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError(f"time_hour {text} has no zone")
+    return time
+
+
+def _table(rows: list[Any], key: str, columns: list[str], page: int) -> pa.Table:
     place = f"stations, page {page} of {key}"
     for row in rows:
+        if not isinstance(row, dict):
+            raise SourceError(f"{place}: {str(row)[:200]} is not a row")
         require_columns(place, columns, list(row))
     try:
-        typed = [row | {"partition_key": key, "time_hour": datetime.fromisoformat(row["time_hour"])} for row in rows]
+        # arrow would cut 5.5 to 5 in silence
+        whole = [{name: index(row[name]) for name in WHOLE} for row in rows]
+        typed = [row | numbers | {"partition_key": key, "time_hour": _time(row["time_hour"])} for row, numbers in zip(rows, whole, strict=True)]
         return pa.Table.from_pylist(typed, schema=SCHEMA)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise SourceError(f"{place}: {error}") from error

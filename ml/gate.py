@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from flightdeck import ledger, registry
+from flightdeck import deployments, ledger, registry
+from flightdeck.metrics import scores
 from flightdeck.parameters import parameters
 from flightdeck.partitions import partition
-from flightdeck.warehouse import query
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def gate(attempt: ledger.Attempt) -> None:
     """Judge the challenger that `train` made for the partition."""
     trained = ledger.last("train", attempt.key)
     release = (trained or {"outputs": {}})["outputs"].get("release")
-    serving = champion()
+    serving = (deployments.champion() or {}).get("release")
     attempt.inputs = {"challenger": release and release["model_version"], "champion": serving and serving["model_version"]}
     found = _metrics(attempt.key, [release, serving]) if release else [None, None]
     verdict = decide(found[0], found[1], parameters()["gate"])
@@ -46,23 +46,16 @@ def gate(attempt: ledger.Attempt) -> None:
     attempt.facts = {"decision": verdict.decision, "reasons": reasons, "challenger": found[0], "champion": found[1]}
 
 
-def champion() -> dict[str, Any] | None:
-    """The release that serves now, or None."""
-    rows = query("select release from ops.deployments where state = 'champion' order by id desc limit 1")
-    return dict(rows[0]["release"]) if rows else None
-
-
 def _metrics(key: str, releases: list[dict[str, Any] | None]) -> list[dict[str, Any] | None]:
     """Each release's metrics on the evidence of `key`; the model files come from the registry and must be the released ones."""
     import lightgbm as lgb
 
     from ml.dataset import matrix, read, split
-    from ml.evaluate import metrics
 
     _, evidence = split(read(key, partition(key).closes.isoformat()), parameters()["snapshot"]["holdout_days"])
     rows, labels = matrix(evidence), evidence["label"].to_numpy()
     found: list[dict[str, Any] | None] = []
     for release in releases:
         booster = release and lgb.Booster(model_str=registry.model(release).decode())
-        found.append(metrics(labels, np.asarray(booster.predict(rows))) if booster else None)
+        found.append(scores(labels, np.asarray(booster.predict(rows))) if booster else None)
     return found

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from flightdeck import ledger
+from flightdeck import deployments, ledger
 from flightdeck.parameters import parameters
 from flightdeck.partitions import partition
 from flightdeck.warehouse import query
@@ -11,7 +11,6 @@ from flightdeck.warehouse import query
 NEW_ROWS = """
 select count(*) as n from marts.labels l join ops.published p using (partition_key)
 where l.known_at <= %s and l.partition_key <= %s and not l.partition_key = any(%s)"""
-CHAMPION = "select d.model_version, d.release, d.partition_key from ops.deployments d where d.state = 'champion' order by d.id desc limit 1"
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,12 @@ def decision(evidence: dict[str, Any], policy: dict[str, Any]) -> Decision:
 @ledger.once("decide")
 def decide(attempt: ledger.Attempt) -> None:
     """Decide for the partition that `monitor` measured."""
-    champions = query(CHAMPION)
-    seen = champions[0]["release"]["partitions"] if champions else []
+    champion = deployments.champion()
+    seen = champion["release"]["partitions"] if champion else []
     measured = (ledger.last("monitor", attempt.key) or {"facts": {}})["facts"]
-    own = ledger.last("gate", champions[0]["partition_key"]) if champions else None
+    own = ledger.last("gate", champion["partition_key"]) if champion else None
     evidence = {
-        "champion": champions[0]["model_version"] if champions else None,
+        "champion": champion and champion["model_version"],
         "new_rows": query(NEW_ROWS, partition(attempt.key).closes, attempt.key, seen)[0]["n"],
         "age": sum(key not in seen and key <= attempt.key for key in ledger.published()),
         "drift_share": measured.get("drift_share"),

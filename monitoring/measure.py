@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import log_loss, roc_auc_score
 
-from flightdeck import ledger, site
+from flightdeck import deployments, ledger, site
+from flightdeck.metrics import scores
 from flightdeck.parameters import parameters
 from flightdeck.partitions import partition
 from flightdeck.settings import settings
@@ -24,18 +24,17 @@ select distinct on (entity_id) p.model_version, p.probability, l.label::int as l
 from ops.predictions p join marts.labels l using (entity_id)
 where p.partition_key = %s and p.purpose in ('live', 'replay') and l.known_at <= %s
 order by entity_id, p.logged_at"""
-CHAMPION = "select model_version, release from ops.deployments where state = 'champion' and partition_key < %s order by id desc limit 1"
 
 
 @ledger.once("monitor")
 def measure(attempt: ledger.Attempt) -> None:
     """Measure the partition as of its closing. What is missing is null, with its reason."""
     closes = partition(attempt.key).closes
-    champions = query(CHAMPION, attempt.key)
-    attempt.inputs = {"transform": ledger.published(), "champion": champions[0]["model_version"] if champions else None}
+    champion = deployments.champion(before=attempt.key)
+    attempt.inputs = {"transform": ledger.published(), "champion": champion and champion["model_version"]}
     attempt.facts = labels(attempt.key, closes) | performance(attempt.key, closes)
-    if champions:
-        attempt.facts |= drift(attempt.key, champions[0]["release"]["partitions"])
+    if champion:
+        attempt.facts |= drift(attempt.key, champion["release"]["partitions"])
     else:
         attempt.facts |= {"drift_share": None, "drift": "no champion yet: there is nothing to compare with"}
     site.write()
@@ -61,10 +60,9 @@ def performance(key: str, as_of: datetime) -> dict[str, Any]:
     return {"answered": len(rows), **_scores(rows), "versions": versions}
 
 
-def _scores(rows: pd.DataFrame) -> dict[str, float | None]:
-    truth, said = rows["label"].to_numpy(), rows["probability"].to_numpy()
-    both = 0 < truth.mean() < 1
-    return {"log_loss": float(log_loss(truth, said, labels=[0, 1])), "auc": float(roc_auc_score(truth, said)) if both else None}
+def _scores(rows: pd.DataFrame) -> dict[str, Any]:
+    found = scores(rows["label"].to_numpy(), rows["probability"].to_numpy())
+    return {name: found[name] for name in ("log_loss", "auc")}
 
 
 def drift(key: str, reference_keys: list[str]) -> dict[str, Any]:

@@ -1,24 +1,31 @@
 """The service's own routes: POST /predict, GET /health, and their description. BentoML mounts them and adds metrics."""
 
+import asyncio
 from datetime import UTC, datetime
 from uuid import uuid4
 
 import msgspec
 from prometheus_client import Counter
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from flightdeck.parameters import parameters
 from ml.features import row
 from serving.follower import Follower
 from serving.prediction_log import LogUnavailable, PredictionLog
-from serving.schema import MOST_BYTES, InvalidRequest, PredictAnswer, Prediction, decode, openapi
+from serving.schema import MOST_BYTES, PURPOSES, YEARS, InvalidRequest, PredictAnswer, Prediction, decode, openapi
 
-PURPOSES = ("live", "replay", "probe")
+BODY_SECONDS = 20
 OUT_OF_RANGE = Counter("flightdeck_values_out_of_range_total", "Optional values of requests that were out of range, and counted as missing")
 PREDICTIONS = Counter("flightdeck_predictions_total", "Predictions given", ["model_version", "purpose"])
+# the files of the page are BentoML's
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Flightdeck serving</title>
+<link rel="stylesheet" href="static_content/swagger-ui.css"><div id="page"></div>
+<script src="static_content/swagger-ui-bundle.js"></script><script>SwaggerUIBundle({url: "docs.json", dom_id: "#page"})</script></html>
+"""
 
 follower = Follower()
 predictions = PredictionLog()
@@ -30,13 +37,12 @@ def _error(status: int, error: str, message: str, field: str = "") -> JSONRespon
 
 async def _body(request: Request) -> bytes | None:
     """The body, or None as soon as it is too large: what is announced is not trusted."""
-    if int(request.headers.get("content-length", "0")) > MOST_BYTES:
-        return None
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_BYTES:
-            return None
+    async with asyncio.timeout(BODY_SECONDS):
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MOST_BYTES:
+                return None
     return bytes(body)
 
 
@@ -52,7 +58,16 @@ def _origin(request: Request) -> tuple[str, datetime]:
         raise InvalidRequest("x-requested-at", "expected ISO 8601") from None
     if asked_at.tzinfo is None:
         raise InvalidRequest("x-requested-at", "expected a time zone, like 2013-02-01T05:00:00Z")
-    return purpose, asked_at
+    if asked_at.year not in YEARS:
+        raise InvalidRequest("x-requested-at", f"expected a year from {YEARS[0]} to {YEARS[-1]}")
+    # in UTC: PostgreSQL does not take every offset that Python does
+    return purpose, asked_at.astimezone(UTC)
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    """What the routing refuses, like another method, in the words of the other errors."""
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": "refused", "field": "", "message": error.detail}, error.status_code, error.headers)
 
 
 async def predict(request: Request) -> Response:
@@ -63,6 +78,11 @@ async def predict(request: Request) -> Response:
         wanted, (purpose, asked_at) = decode(body), _origin(request)
     except InvalidRequest as error:
         return _error(400, "invalid", error.message, error.field)
+    except TimeoutError:
+        return _error(408, "too_slow", f"the body did not come within {BODY_SECONDS} s")
+    except ClientDisconnect:
+        # nobody reads this, but it is no error of ours
+        return _error(400, "invalid", "the body ended early")
     now = follower.now
     if now.release is None or now.reference is None:
         return _error(503, "no_release", now.problem or "no release has been deployed yet")
@@ -91,4 +111,12 @@ async def description(_: Request) -> JSONResponse:
     return JSONResponse(openapi())
 
 
-app = Starlette(routes=[Route("/predict", predict, methods=["POST"]), Route("/health", health), Route("/docs.json", description)])
+async def page(_: Request) -> HTMLResponse:
+    """In place of BentoML's own start page, which loads a tracker from elsewhere."""
+    return HTMLResponse(PAGE)
+
+
+app = Starlette(
+    routes=[Route("/predict", predict, methods=["POST"]), Route("/health", health), Route("/docs.json", description), Route("/", page)],
+    exception_handlers={HTTPException: _refused},
+)

@@ -5,7 +5,7 @@ import time
 import httpx
 from psycopg.types.json import Jsonb
 
-from flightdeck import ledger, registry
+from flightdeck import deployments, ledger, registry
 from flightdeck.code import code_version
 from flightdeck.settings import settings
 from flightdeck.warehouse import connect, lock
@@ -47,11 +47,9 @@ def _record(key: str, release: dict[str, object], reasons: list[str]) -> None:
 def reconcile() -> int | None:
     """Make the registry's alias say what ops.deployments says; returns the version that serves, or None."""
     with connect() as connection, lock(connection, "deployments"):
-        newest = connection.execute("select model_version from ops.deployments where state = 'champion' order by id desc limit 1").fetchone()
-        if newest is None:
-            return None
-        version = int(newest["model_version"])
-        if registry.alias("champion") != version:
+        newest = deployments.champion()
+        version = int(newest["model_version"]) if newest else None
+        if version and registry.alias("champion") != version:
             registry.set_alias("champion", version)
         return version
 

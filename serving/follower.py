@@ -23,7 +23,7 @@ class Serving:
     release: Release | None = None
     reference: Reference | None = None
     deployment: int = 0
-    ledger: int = 0
+    ledger: int = -1  # not looked yet; 0 is a ledger without any published partition
     problem: str = ""
 
 
@@ -63,5 +63,7 @@ class Follower:
                 log.info("version %s serves", newest["release"]["model_version"])
             except (ReleaseRefused, RegistryError) as error:
                 now = replace(now, problem=str(error))
-                log.warning("the older release goes on: %s", error)
+                # it is tried again at each look, and said once
+                if now.problem != self.now.problem:
+                    log.warning("the older release goes on: %s", error)
         return now

@@ -27,11 +27,20 @@ class Release:
 
 def load(manifest: dict[str, Any]) -> Release:
     """Fetch and check the release that `manifest` (ops.deployments.release) describes; raises ReleaseRefused or RegistryError."""
+    try:
+        return _checked(manifest)
+    except (lgb.basic.LightGBMError, ValueError, KeyError) as error:
+        raise ReleaseRefused(f"version {manifest.get('model_version')} cannot be used: {type(error).__name__}: {error}") from error
+
+
+def _checked(manifest: dict[str, Any]) -> Release:
     version = manifest["model_version"]
     if manifest["features"] != FEATURES:
         raise ReleaseRefused(f"version {version} expects other features than this code makes: {manifest['features']}")
     # LightGBM's text format: nothing in it is deserialized into code
     release = Release(version, lgb.Booster(model_str=registry.model(manifest).decode()))
+    if release.booster.feature_name() != FEATURES:
+        raise ReleaseRefused(f"the file of version {version} was trained on other features: {release.booster.feature_name()}")
     rows = [[MISSING if value is None else value for value in row] for row in manifest["golden"]["rows"]]
     if release.predict(rows) != manifest["golden"]["expected"]:
         raise ReleaseRefused(f"version {version} does not give its golden answers here")

@@ -9,6 +9,8 @@ from msgspec import Meta, Struct
 
 MOST_BYTES = 5_000_000
 MOST_INSTANCES = 10_000
+YEARS = range(1900, 2100)
+PURPOSES = ("live", "replay", "probe")
 
 
 class InvalidRequest(ValueError):
@@ -36,20 +38,21 @@ class Weather(Struct, forbid_unknown_fields=True):
 class Instance(Struct, forbid_unknown_fields=True):
     """One flight; times are local and without a zone."""
 
-    carrier: Annotated[str, Meta(pattern="^[A-Z0-9]{2}$", examples=["UA"])]
+    # Python's $ also matches before a line's end, which JSON Schema's does not: hence what follows it
+    carrier: Annotated[str, Meta(pattern=r"^[A-Z0-9]{2}$(?!\n)", examples=["UA"])]
     flight: Annotated[int, Meta(ge=1, le=9999, examples=[1545])]
     origin: Literal["EWR", "JFK", "LGA"]
-    dest: Annotated[str, Meta(pattern="^[A-Z0-9]{3}$", examples=["IAH"])]
+    dest: Annotated[str, Meta(pattern=r"^[A-Z0-9]{3}$(?!\n)", examples=["IAH"])]
     scheduled_departure: Annotated[datetime, Meta(tz=False, examples=["2013-04-01T05:15:00"])]
     scheduled_arrival: Annotated[datetime, Meta(tz=False)] | None = None
-    tailnum: Annotated[str, Meta(pattern="^[A-Z0-9-]{1,8}$")] | None = None
+    tailnum: Annotated[str, Meta(pattern=r"^[A-Z0-9-]{1,8}$(?!\n)")] | None = None
     distance: Annotated[float, Meta(ge=10, le=12_500)] | None = None
     weather: Weather | None = None
 
 
 class PredictRequest(Struct, forbid_unknown_fields=True):
     instances: Annotated[list[Instance], Meta(min_length=1, max_length=MOST_INSTANCES)]
-    subject: Annotated[str, Meta(max_length=200)] | None = None
+    subject: Annotated[str, Meta(max_length=200, pattern=r"^[^\x00]*$")] | None = None  # PostgreSQL keeps no NUL
 
 
 class Prediction(Struct):
@@ -69,6 +72,8 @@ RANGES = {
     "wind_gust": (0, 253), "precip": (0, 20), "pressure": (870, 1085), "visib": (0, 100),
 }  # fmt: skip
 DECODER = msgspec.json.Decoder(PredictRequest)
+# objects of types with these names, which no field takes, subject neither: "Expected `float`, got `NaN`"
+NO_NUMBERS = {name: type(name, (), {})() for name in ("NaN", "Infinity", "-Infinity")}
 
 
 def decode(body: bytes) -> PredictRequest:
@@ -79,11 +84,11 @@ def decode(body: bytes) -> PredictRequest:
         raise InvalidRequest("", "nested too deeply") from None
     except msgspec.ValidationError as error:
         raise _named(error) from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _malformed(body, error) from None
     for number, instance in enumerate(request.instances):
-        if not 1900 <= instance.scheduled_departure.year <= 2099:
-            raise InvalidRequest(f"instances[{number}].scheduled_departure", "expected a year from 1900 to 2099")
+        if instance.scheduled_departure.year not in YEARS:
+            raise InvalidRequest(f"instances[{number}].scheduled_departure", f"expected a year from {YEARS[0]} to {YEARS[-1]}")
     return request
 
 
@@ -97,10 +102,10 @@ def _named(error: msgspec.ValidationError) -> InvalidRequest:
     return InvalidRequest(field, message)
 
 
-def _malformed(body: bytes, error: msgspec.DecodeError) -> InvalidRequest:
-    """JSON has no NaN or Infinity, but Python's own writer emits them: then the field can still be named."""
+def _malformed(body: bytes, error: msgspec.DecodeError | UnicodeDecodeError) -> InvalidRequest:
+    """JSON has no NaN or Infinity, but Python's own writer emits them: then the field can still be named, as it can where text is not UTF-8."""
     try:
-        lenient = json.loads(body, parse_constant=lambda name: f"{name} is not a number")
+        lenient = json.loads(body.decode(errors="replace"), parse_constant=NO_NUMBERS.get)
         msgspec.convert(lenient, PredictRequest)
     except msgspec.ValidationError as named:
         return _named(named)
@@ -122,21 +127,33 @@ def openapi() -> dict[str, Any]:
     """The description of the service's own routes, as BentoML's page shows it."""
     types, components = msgspec.json.schema_components([PredictRequest, PredictAnswer], ref_template="#/components/schemas/{name}")
     error = {"type": "object", "properties": {name: {"type": "string"} for name in ("error", "field", "message")}}
+    told = {
+        "400": "A field is wrong; it is named",
+        "408": "The body did not come in time",
+        "413": "Too large",
+        "503": "No release serves, or the log cannot be written",
+    }
     answers = {
         "200": {"description": "One prediction an instance, in order", "content": {"application/json": {"schema": types[1]}}},
-        **{
-            code: {"description": text, "content": {"application/json": {"schema": error}}}
-            for code, text in {"400": "A field is wrong; it is named", "413": "Too large", "503": "No release serves, or the log cannot be written"}.items()
-        },
+        **{code: {"description": text, "content": {"application/json": {"schema": error}}} for code, text in told.items()},
     }
+    headers = [
+        {"name": "x-purpose", "in": "header", "description": "Why it is asked", "schema": {"enum": list(PURPOSES), "default": PURPOSES[0]}},
+        {"name": "x-requested-at", "in": "header", "description": "When it is asked, if not now", "schema": {"type": "string", "format": "date-time"}},
+    ]
     return {
         "openapi": "3.0.2",
         "info": {"title": "Flightdeck serving", "version": "1", "description": "The served release: GET /health. Metrics: GET /metrics."},
         "paths": {
             "/predict": {
-                "post": {"summary": "Predict", "requestBody": {"required": True, "content": {"application/json": {"schema": types[0]}}}, "responses": answers}
+                "post": {
+                    "summary": "Predict",
+                    "parameters": headers,
+                    "requestBody": {"required": True, "content": {"application/json": {"schema": types[0]}}},
+                    "responses": answers,
+                }
             },
-            "/health": {"get": {"summary": "What serves now", "responses": {"200": {"description": "The release and the age of its reference data"}}}},
+            "/health": {"get": {"summary": "What serves now, and what is wrong, if anything", "responses": {"200": {"description": "What serves now"}}}},
         },
         "components": {"schemas": components},
     }

@@ -16,7 +16,8 @@ PUBLISHED_AFTER = timedelta(hours=1)
 
 def _number(request: Request, name: str, default: int, most: int) -> int:
     text = request.query_params.get(name, str(default))
-    if not text.isdecimal() or not 1 <= int(text) <= most:
+    # Python refuses to read thousands of digits, with an error of its own
+    if not text.isdecimal() or len(text) > len(str(most)) or not 1 <= int(text) <= most:
         raise HTTPException(400, f"{name} must be a number from 1 to {most}")
     return int(text)
 

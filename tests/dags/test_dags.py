@@ -1,0 +1,161 @@
+"""The DAGs as Airflow sees them: they load, retry, chain by assets, stay light, and wait for recorded facts."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flightdeck.launch import airflow_environment
+from flightdeck.settings import ROOT
+
+NAMES = ["deploy", "ingest", "monitor", "train", "transform", "world"]
+HEAVY = ["dlt", "dbt", "great_expectations", "mlflow", "evidently", "lightgbm", "pandas", "sklearn", "dvc", "bentoml"]
+# One process for all: what a file brings in is what is new after it.
+READ = """
+import json, sys
+from pathlib import Path
+from airflow.dag_processing.dagbag import DagBag
+folder, heavy = Path(sys.argv[1]), set(json.loads(sys.argv[2]))
+brought, before = {}, heavy & set(sys.modules)
+for path in sorted(folder.glob("[a-z]*.py")):
+    DagBag(dag_folder=path)
+    brought[path.stem] = sorted(heavy & set(sys.modules) - before)
+bag = DagBag(dag_folder=folder)
+dags = {
+    dag.dag_id: {
+        "tags": sorted(dag.tags), "doc": dag.doc_md, "catchup": dag.catchup, "asset": getattr(getattr(dag.timetable, "asset_condition", None), "name", None),
+        "schedule": type(dag.timetable).__name__,
+        "tasks": {
+            task.task_id: {"retries": task.retries, "outlets": [asset.name for asset in task.outlets], "after": sorted(task.upstream_task_ids)}
+            for task in dag.tasks
+        },
+    }
+    for dag in bag.dags.values()
+}
+Path(sys.argv[3]).write_text(json.dumps({"errors": bag.import_errors, "brought": brought, "dags": dags}))
+"""
+
+
+@pytest.fixture(scope="module")
+def found(home: Path) -> dict[str, Any]:
+    """What Airflow reads from the folder, in a process of its own."""
+    target = home / "dags.json"
+    command = [sys.executable, "-c", READ, str(ROOT / "dags"), json.dumps(HEAVY), str(target)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | airflow_environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    read: dict[str, Any] = json.loads(target.read_text())
+    return read
+
+
+def test_all_dags_load(found: dict[str, Any]) -> None:
+    assert found["errors"] == {}
+    assert sorted(found["dags"]) == NAMES
+
+
+def test_each_task_retries_and_each_dag_says_what_it_does(found: dict[str, Any]) -> None:
+    assert found["dags"]
+    for name, dag in found["dags"].items():
+        assert dag["tasks"], name
+        assert min(task["retries"] for task in dag["tasks"].values()) >= 1, name
+        assert dag["tags"], name
+        assert dag["doc"].startswith(f"{name}: "), name
+        # without this, a run for each month since 2013 would start as soon as the DAG is seen
+        assert dag["catchup"] is False, name
+
+
+def test_assets_chain_the_dags(found: dict[str, Any]) -> None:
+    producers = {asset: name for name, dag in found["dags"].items() for task in dag["tasks"].values() for asset in task["outlets"]}
+    chain = {(producers[dag["asset"]], dag["asset"], name) for name, dag in found["dags"].items() if dag["asset"]}
+    assert chain == {
+        ("ingest", "raw", "transform"),
+        ("transform", "marts", "monitor"),
+        ("monitor", "decision", "train"),
+        ("train", "verdict", "deploy"),
+    }
+    schedules = {name: dag["schedule"] for name, dag in found["dags"].items()}
+    assert {name for name, kind in schedules.items() if kind == "CronPartitionTimetable"} == {"ingest", "world"}
+    assert {name for name, kind in schedules.items() if kind == "PartitionedAssetTimetable"} == {"transform", "monitor", "train", "deploy"}
+
+
+def test_an_asset_comes_out_of_the_last_task(found: dict[str, Any]) -> None:
+    outlets = 0
+    for name, dag in found["dags"].items():
+        waited_for = {other for task in dag["tasks"].values() for other in task["after"]}
+        for task, entry in dag["tasks"].items():
+            outlets += len(entry["outlets"])
+            assert not (entry["outlets"] and task in waited_for), name
+    assert outlets == 4
+
+
+def test_tasks_run_in_the_order_of_the_design(found: dict[str, Any]) -> None:
+    after = {name: {task: entry["after"] for task, entry in dag["tasks"].items()} for name, dag in found["dags"].items()}
+    assert after == {
+        "world": {"await_earlier": [], "requests": ["await_earlier"]},
+        "ingest": {"load": [], "check": ["load"], "publish": ["check"]},
+        "transform": {"await_earlier": [], "build": ["await_earlier"], "check": ["build"], "publish": ["check"]},
+        "monitor": {"await_earlier": [], "measure": ["await_earlier"], "decide": ["measure"]},
+        "train": {"train": [], "gate": ["train"]},
+        "deploy": {"deploy": []},
+    }
+
+
+def test_a_dag_file_brings_in_nothing_heavy(found: dict[str, Any]) -> None:
+    assert found["brought"] == {name: [] for name in NAMES}
+
+
+@pytest.fixture
+def orchestration(home: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module, with Airflow set up by the tests' environment; the ledger knows January as unfinished, and that `requests` has ended."""
+    for name, value in airflow_environment().items():
+        monkeypatch.setenv(name, value)
+    from flightdeck import ledger, orchestration
+
+    monkeypatch.setattr(ledger, "unfinished_before", lambda stage, key: ["2013-01"] if (stage, key) == ("deploy", "2013-02") else [])
+    monkeypatch.setattr(ledger, "last", lambda stage, key: {"stage": stage} if stage == "requests" else None)
+    return orchestration
+
+
+def test_missing_names_earlier_partitions_and_own_stages(orchestration: Any) -> None:
+    assert orchestration.missing("deploy", ["requests", "transform"], "2013-02") == ["deploy of 2013-01", "transform of 2013-02"]
+    assert orchestration.missing("deploy", ["requests"], "2013-01") == []
+
+
+def test_waiting_ends_when_nothing_is_missing_any_more(orchestration: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [["deploy of 2013-01"], []]
+    monkeypatch.setattr(orchestration, "missing", lambda earlier, own, key: answers.pop(0))
+    path, arguments = orchestration.LedgerTrigger("deploy", ["requests"], "2013-02").serialize()
+    assert path == "flightdeck.orchestration.LedgerTrigger"
+
+    async def fire() -> list[Any]:
+        return [event async for event in orchestration.LedgerTrigger(**arguments).run()]
+
+    assert [event.payload for event in asyncio.run(fire())] == ["complete"]
+    assert answers == []
+
+
+@pytest.mark.parametrize(("key", "waits"), [("2013-02", True), ("2013-01", False)])
+def test_a_task_waits_without_a_worker(orchestration: Any, key: str, waits: bool) -> None:
+    from airflow.sdk.exceptions import TaskDeferred
+
+    task = orchestration.AwaitLedger(task_id="await_earlier", earlier="deploy", own=["requests"])
+    context = {"dag_run": SimpleNamespace(partition_key=key)}
+    if waits:
+        with pytest.raises(TaskDeferred) as deferred:
+            task.execute(context)
+        assert deferred.value.trigger.arguments == {"earlier": "deploy", "own": ["requests"], "key": key}
+    else:
+        assert task.execute(context) is None
+
+
+def test_a_key_that_is_no_month_is_refused_before_any_waiting(orchestration: Any) -> None:
+    from flightdeck.partitions import InvalidPartition
+
+    task = orchestration.AwaitLedger(task_id="await_earlier", earlier="deploy")
+    with pytest.raises(InvalidPartition, match="2013-1"):
+        task.execute({"dag_run": SimpleNamespace(partition_key="2013-1")})

@@ -1,0 +1,274 @@
+"""Each way in which a source was seen to fail or to lie: named, recorded, nothing half published, and right again after the repair."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+import ingestion.load as load_step
+from flightdeck.settings import settings
+from flightdeck.warehouse import Row
+from ingestion import operations, registry, stations
+from ingestion.contract import SourceError
+from ingestion.load import load
+from tests.ingestion.months import content, ingest, seen, tries
+
+KEY = "2013-02"
+Body = dict[str, Any]
+
+
+@pytest.fixture
+def unchanged(february: Row) -> Iterator[None]:
+    """Whatever the source did, and after whatever repair: the month's content is what it was."""
+    before = content(KEY)
+    yield
+    assert content(KEY) == before
+
+
+def _failed(match: str) -> str:
+    """Loading the month fails with this reason, which the ledger then holds, and readers have what they had; returns the reason."""
+    attempts, before = tries(KEY), seen(KEY)
+    with pytest.raises(SourceError, match=match) as raised:
+        load(KEY)
+    news = [(attempt - attempts[-1][0], state) for attempt, state, _ in tries(KEY)[len(attempts) :]]
+    assert news == [(1, "started"), (1, "failed")]
+    assert seen(KEY) == before
+    assert tries(KEY)[-1][2]["error"] == f"SourceError: {raised.value}"[:2000]
+    return str(raised.value)
+
+
+# The weather stations: the true pages, with one fault
+
+
+class Stations(ThreadingHTTPServer):
+    """Sends on what the world's API answers, after `fault` has been at it."""
+
+    daemon_threads = True
+    fault: Callable[[int, Body], tuple[int, str]] = staticmethod(lambda page, body: (200, json.dumps(body)))
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Stations
+
+    def do_GET(self) -> None:
+        body = httpx.get(settings().url("world") + self.path).json()
+        status, text = self.server.fault(body["page"], body)
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: object) -> None:
+        """The test's output is not the place."""
+
+
+@pytest.fixture
+def bad_stations(monkeypatch: pytest.MonkeyPatch, february: Row) -> Iterator[Stations]:
+    with Stations(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        own = settings().model_copy(update={"port_world": server.server_address[1]})
+        monkeypatch.setattr(stations, "settings", lambda: own)
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def only_stations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other sources would be landed first, with a second each; the tests of the repair land them all."""
+    monkeypatch.setattr(load_step, "SOURCES", {"stations": load_step.SOURCES["stations"]})
+
+
+@pytest.fixture
+def only_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_step, "SOURCES", {"registry": load_step.SOURCES["registry"]})
+
+
+def _in_row(**values: Any) -> Callable[[Body], Body]:
+    """A fault in the last row of a page; a value of ... is left out."""
+
+    def change(body: Body) -> Body:
+        row = body["data"][-1] | values
+        return body | {"data": [*body["data"][:-1], {name: value for name, value in row.items() if value is not ...}]}
+
+    return change
+
+
+def _on_page(number: int, fault: Callable[[Body], Any], status: int = 200) -> Callable[[int, Body], tuple[int, str]]:
+    def answer(page: int, body: Body) -> tuple[int, str]:
+        if page != number:
+            return 200, json.dumps(body)
+        broken = fault(body)
+        return status, broken if isinstance(broken, str) else json.dumps(broken)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (_on_page(2, lambda _: "<html>maintenance</html>"), "stations, page 2 of 2013-02: .*Expecting value"),
+        (_on_page(2, lambda body: json.dumps(body)[:-500]), "stations, page 2 of 2013-02: "),
+        (_on_page(2, lambda _: {"error": "busy"}, 500), "stations, page 2 of 2013-02: .*500"),
+        (_on_page(1, lambda _: [1, 2]), "stations, page 1 of 2013-02: not a page"),
+        (_on_page(2, lambda body: {name: body[name] for name in ("page", "pages", "total")}), "stations, page 2 of 2013-02: not a page; expected data"),
+        (_on_page(2, lambda body: body | {"page": 1}), "stations, page 2 of 2013-02: not a page; expected data, page 2"),
+        (_on_page(2, lambda body: body | {"data": ["a row", *body["data"][1:]]}), "stations, page 2 of 2013-02: .*a row"),
+        (_on_page(2, lambda body: body | {"data": [None, *body["data"][1:]]}), "stations, page 2 of 2013-02: .*None"),
+        (_on_page(3, lambda body: body | {"total": 2011}), "stations sent 2010 rows for 2013-02 where it announced 2011"),
+        (_on_page(2, lambda body: body | {"data": body["data"][:-1]}), "stations sent 2009 rows for 2013-02 where it announced 2010"),
+        (_on_page(2, _in_row(pressure=...)), "stations, page 2 of 2013-02 has no column pressure"),
+        (_on_page(2, _in_row(ozone=3.1)), "stations, page 2 of 2013-02 has the new column ozone"),
+        (_on_page(2, _in_row(temp="cold")), "stations, page 2 of 2013-02: .*cold"),
+        (_on_page(2, _in_row(temp="31.5")), r"stations, page 2 of 2013-02: .*31\.5"),
+        (_on_page(2, _in_row(hour=5.5)), r"stations, page 2 of 2013-02: .*float"),
+        (_on_page(2, _in_row(time_hour="yesterday")), "stations, page 2 of 2013-02: .*yesterday"),
+        (_on_page(2, _in_row(time_hour=None)), "stations, page 2 of 2013-02: "),
+        (_on_page(2, _in_row(time_hour="2013-02-15T05:00:00")), "stations, page 2 of 2013-02: .*zone"),
+    ],
+)
+def test_a_bad_page_is_named_and_stops_the_month(
+    bad_stations: Stations, only_stations: None, fault: Callable[[int, Body], tuple[int, str]], reason: str
+) -> None:
+    bad_stations.fault = fault
+    _failed(reason)
+
+
+def test_no_rows_are_no_month(bad_stations: Stations, only_stations: None) -> None:
+    bad_stations.fault = lambda _, body: (200, json.dumps({"data": [], "page": 1, "pages": 1, "total": 0}))
+    _failed("(stations|weather) has no rows for 2013-02")
+
+
+def test_no_stations_at_all(bad_stations: Stations, only_stations: None) -> None:
+    bad_stations.server_close()
+    _failed("stations, page 1 of 2013-02: .*refused")
+
+
+def test_after_the_stations_repair_the_month_completes(bad_stations: Stations, unchanged: None) -> None:
+    bad_stations.fault = _on_page(2, lambda _: "", 503)
+    _failed("503")
+    bad_stations.fault = Stations.fault
+    assert ingest(KEY)["facts"]["landed_weather"] == 2010
+
+
+# The registries: a newer drop with one fault
+
+
+@pytest.fixture
+def drop(february: Row) -> Iterator[Path]:
+    """A drop of 2013-02-01 like the year's first; the tests spoil it. The last file goes before the folder does."""
+    first = settings().home / "world" / "files" / "2013-01-01"
+    folder = first.with_name("2013-02-01")
+    folder.mkdir()
+    for path in first.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    yield folder
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+
+
+def _cut(text: str) -> str:
+    lines = text.splitlines()
+    return "\n".join([*lines[:-1], lines[-1].rpartition(",")[0]])
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "reason"),
+    [
+        ("planes", _cut, "registry, file planes.csv of 2013-02-01: .*Expected 9 columns, got 8"),
+        ("planes", lambda text: text.replace("seats", "chairs", 1), "registry, file planes.csv of 2013-02-01 has no column seats"),
+        ("airports", lambda text: text.replace("faa,", "FAA,", 1), "registry, file airports.csv of 2013-02-01 has no column faa"),
+        (
+            "airlines",
+            lambda text: text.replace("\n", ",\n").replace("name,", "name,iata", 1),
+            "registry, file airlines.csv of 2013-02-01 has the new column iata",
+        ),
+        ("planes", lambda text: text.replace(",55,", ",many,", 1), "registry, file planes.csv of 2013-02-01: .*many"),
+        ("airlines", lambda text: text.splitlines()[0] + "\n", "airlines has no rows for 2013-02"),
+        ("airlines", lambda _: "", "registry, file airlines.csv of 2013-02-01: .*[Ee]mpty"),
+        ("airlines", None, "registry, file airlines.csv of 2013-02-01: .*No such file"),
+    ],
+)
+def test_a_bad_file_is_named_and_stops_the_month(drop: Path, only_registry: None, name: str, spoil: Callable[[str], str] | None, reason: str) -> None:
+    path = drop / f"{name}.csv"
+    if spoil:
+        text = path.read_text()
+        assert spoil(text) != text
+        path.write_text(spoil(text))
+    else:
+        path.unlink()
+    _failed(reason)
+
+
+def test_after_the_file_s_repair_the_month_completes(drop: Path, unchanged: None) -> None:
+    path = drop / "airports.csv"
+    text = path.read_text()
+    path.write_text(text.replace("lat,", "", 1))
+    _failed("registry, file airports.csv of 2013-02-01")
+    path.write_text(text)
+    assert ingest(KEY)["facts"]["landed_airports"] == 1458
+
+
+def test_without_a_drop_the_folder_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, only_registry: None, february: Row) -> None:
+    monkeypatch.setattr(registry, "settings", lambda: settings().model_copy(update={"home": tmp_path}))
+    assert str(tmp_path) in _failed("registry has no drop at or before 2013-03-03")
+
+
+def test_a_drop_after_the_month_s_closing_is_not_looked_at(unchanged: None) -> None:
+    future = settings().home / "world" / "files" / "2013-03-04"
+    future.mkdir()
+    (future / "planes.csv").write_text("not a drop for February")
+    ingest(KEY)
+    (future / "planes.csv").unlink()
+    future.rmdir()
+
+
+# The operations database: its owner changes it
+
+
+@pytest.fixture
+def owner(february: Row) -> Iterator[Callable[[str], None]]:
+    """Statements by the operations database's owner."""
+    with psycopg.connect(settings().database_url("world"), autocommit=True) as connection:
+        yield lambda statement: connection.execute(statement.encode()) and None
+
+
+@pytest.mark.parametrize(
+    ("change", "repair", "reason"),
+    [
+        ("rename tailnum to tail", "rename tail to tailnum", r"operations\.flights has no column tailnum"),
+        ("add gate text", "drop gate", r"operations\.flights has the new column gate"),
+    ],
+)
+def test_a_changed_table_is_named_and_after_its_repair_the_month_completes(owner: Callable[[str], None], change: str, repair: str, reason: str) -> None:
+    owner(f"alter table flights {change}")
+    _failed(reason)
+    owner(f"alter table flights {repair}")
+    assert ingest(KEY)["facts"]["landed_flights"] == 24_951
+
+
+def test_a_changed_type_is_named(owner: Callable[[str], None]) -> None:
+    owner("alter table flights rename to flights_as_they_were")
+    owner("create table flights (like flights_as_they_were)")
+    owner("alter table flights alter distance type text")
+    owner("insert into flights select * from flights_as_they_were where month = 2")
+    owner("grant select on flights to source_reader")
+    _failed("operations, load of 2013-02 failed .*distance")
+    owner("drop table flights")
+    owner("alter table flights_as_they_were rename to flights")
+
+
+def test_a_table_that_is_gone_is_named(owner: Callable[[str], None]) -> None:
+    owner("alter table flights rename to flights_elsewhere")
+    _failed("operations, table flights: ")
+    owner("alter table flights_elsewhere rename to flights")
+
+
+def test_a_database_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch, february: Row) -> None:
+    monkeypatch.setattr(operations, "settings", lambda: settings().model_copy(update={"port_postgres": 1}))
+    assert "password" not in _failed("operations, table flights: .*refused")

@@ -1,0 +1,65 @@
+"""The retraining policy: each reason, and what is missing is said and counts for nothing."""
+
+from typing import Any
+
+import pytest
+
+from flightdeck import ledger
+from flightdeck.warehouse import connect
+from monitoring.decide import Decision, decide, decision
+from tests.ml.rows import insert, remove, table
+
+POLICY = {"min_new_rows": 1000, "max_age": 2, "max_drift_share": 0.5, "max_log_loss_rise": 0.02}
+CALM = {"champion": 3, "new_rows": 5000, "age": 1, "drift_share": 0.1, "log_loss": 0.51, "own_log_loss": 0.5}
+AGE = "age: the champion has not seen 2 published partition(s), limit 2"
+DRIFT = "drift: 60% of the features, limit 50%"
+PERFORMANCE = "performance: log loss rose by 0.0300, limit 0.02"
+NO_DRIFT, NO_LABELS = "drift: not measured", "performance: no matured labels of its answers"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "retrain", "reasons"),
+    [
+        ({}, False, ["nothing asks for it"]),
+        ({"champion": None}, True, ["first: there is no champion"]),
+        ({"champion": None, "new_rows": 999}, False, ["new rows: 999, fewer than 1000"]),
+        ({"champion": None, "new_rows": 1000}, True, ["first: there is no champion"]),
+        ({"age": 2}, True, [AGE]),
+        ({"drift_share": 0.6}, True, [DRIFT]),
+        ({"drift_share": 0.5}, False, ["nothing asks for it"]),
+        ({"log_loss": 0.53}, True, [PERFORMANCE]),
+        ({"log_loss": 0.4}, False, ["nothing asks for it"]),
+        ({"age": 2, "drift_share": 0.6, "log_loss": 0.53}, True, [AGE, DRIFT, PERFORMANCE]),
+        # few new rows outweigh all that asks
+        ({"new_rows": 0, "age": 2, "drift_share": 0.6, "log_loss": 0.53}, False, ["new rows: 0, fewer than 1000"]),
+        ({"drift_share": None}, False, [NO_DRIFT]),
+        ({"log_loss": None}, False, [NO_LABELS]),
+        ({"own_log_loss": None}, False, [NO_LABELS]),
+        ({"drift_share": None, "log_loss": None, "own_log_loss": None}, False, [NO_DRIFT, NO_LABELS]),
+        ({"drift_share": None, "log_loss": None, "age": 2}, True, [AGE, NO_DRIFT, NO_LABELS]),
+    ],
+)
+def test_policy(evidence: dict[str, Any], retrain: bool, reasons: list[str]) -> None:
+    assert decision(CALM | evidence, POLICY) == Decision(retrain, reasons)
+
+
+def test_only_published_rows_with_known_labels_are_new(database: str) -> None:
+    unpublished, key = "1998-01", "1998-02"
+    transform = ledger.begin("transform", key)
+    with connect() as connection:
+        insert(connection, table(unpublished, 50))
+        insert(connection, table(key, 40))
+        # known after the month has closed
+        connection.execute("update marts.labels set known_at = '1998-03-03 05:00:01+00' where partition_key = %s and day = '1998-02-28'", (key,))
+        late = connection.execute("select count(*) as n from marts.labels where partition_key = %s and day = '1998-02-28'", (key,)).fetchone()
+        transform.record("published")
+        decide(key)
+        transform.record("withdrawn")
+        remove(connection, [unpublished, key])
+    made = ledger.last("decide", key)
+    assert made is not None
+    assert late is not None
+    assert late["n"] > 0
+    assert made["facts"]["evidence"]["new_rows"] == 40 - late["n"]
+    assert made["facts"]["retrain"] is False
+    assert made["facts"]["reasons"] == [f"new rows: {40 - late['n']}, fewer than 1000"]

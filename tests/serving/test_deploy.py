@@ -1,0 +1,130 @@
+"""The stage `deploy`: the truth is written once, the registry's alias follows it, and the service has followed at the end."""
+
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from flightdeck import ledger, registry
+from flightdeck.settings import settings
+from flightdeck.warehouse import Connection, query
+from serving import deploy
+from serving.follower import Follower
+from serving.release import ReleaseRefused
+from tests.serving.conftest import Registry
+
+Make = Callable[..., dict[str, Any]]
+
+
+def rows(version: int) -> list[dict[str, Any]]:
+    return query("select partition_key, release, reasons from ops.deployments where model_version = %s order by id", version)
+
+
+@pytest.fixture
+def following(follower: Follower, address: tuple[str, int], connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The app follows the warehouse, and the stage asks it for its health."""
+    elsewhere = settings().model_copy(update={"port_serving": address[1]})
+    monkeypatch.setattr(deploy, "settings", lambda: elsewhere)
+    follower.start()
+
+
+@pytest.fixture
+def published(connection: Connection) -> Iterator[Callable[[str], None]]:
+    attempts = []
+
+    def publish(key: str) -> None:
+        attempts.append(ledger.begin("transform", key))
+        attempts[-1].record("published")
+
+    yield publish
+    for attempt in attempts:
+        attempt.record("withdrawn")
+
+
+def judged(key: str, decision: str, release: dict[str, Any] | None) -> None:
+    """As `train` and `gate` leave the ledger."""
+    ledger.Attempt("train", key, 1, outputs={"release": release} if release else {}).record("done")
+    ledger.Attempt("gate", key, 1, facts={"decision": decision, "reasons": ["because"]}).record("done")
+
+
+def test_a_deployment_is_written_once(connection: Connection, release: Make) -> None:
+    made = release()
+    deploy._record("1996-06", made, ["first"])
+    deploy._record("1996-06", made, ["first"])
+    found = rows(made["model_version"])
+    assert [(row["partition_key"], row["release"], row["reasons"]) for row in found] == [("1996-06", made, ["first"])]
+
+
+def test_the_alias_is_moved_to_what_is_written(connection: Connection, release: Make, models: Registry, deployed: Callable[..., int]) -> None:
+    version = deployed(release())
+    models.aliases["champion"] = 1
+    assert deploy.reconcile() == version
+    assert models.aliases == {"champion": version}
+    assert deploy.reconcile() == version
+    # somebody moved it by hand
+    registry.set_alias("champion", 5)
+    assert deploy.reconcile() == version
+    assert models.aliases == {"champion": version}
+
+
+def test_without_the_registry_the_truth_stays_and_the_alias_follows_later(
+    connection: Connection, release: Make, models: Registry, deployed: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = deployed(release())
+    with socket.socket() as closed, monkeypatch.context() as patch:
+        closed.bind(("127.0.0.1", 0))
+        nowhere = settings().model_copy(update={"port_mlflow": closed.getsockname()[1]})
+        patch.setattr(registry, "settings", lambda: nowhere)
+        with pytest.raises(registry.RegistryError, match="registered-models/get"):
+            deploy.reconcile()
+    assert len(rows(version)) == 1
+    assert deploy.reconcile() == models.aliases["champion"] == version
+
+
+def test_what_was_promoted_is_served_at_the_end(release: Make, models: Registry, following: None, follower: Follower, published: Callable[[str], None]) -> None:
+    key, made = "1996-07", release()
+    published(key)
+    judged(key, "promoted", made)
+    deploy.deploy(key)
+    version = made["model_version"]
+    assert [(row["partition_key"], row["reasons"]) for row in rows(version)] == [(key, ["because"])]
+    assert models.aliases["champion"] == version
+    assert follower.now.release is not None
+    assert follower.now.release.version == version
+    done = ledger.last("deploy", key)
+    assert done is not None
+    assert done["facts"] == {"decision": "promoted", "model_version": version}
+
+
+def test_what_was_refused_is_not_served(
+    release: Make, models: Registry, deployed: Callable[..., int], following: None, published: Callable[[str], None]
+) -> None:
+    key, refused, champion = "1996-08", release(), deployed(release())
+    published(key)
+    judged(key, "refused", refused)
+    deploy.deploy(key)
+    done = ledger.last("deploy", key)
+    assert done is not None
+    assert done["facts"] == {"decision": "refused", "model_version": champion}
+    assert rows(refused["model_version"]) == []
+    assert models.aliases["champion"] == champion
+
+
+def test_a_release_that_breaks_a_promise_is_not_written_down(release: Make, connection: Connection) -> None:
+    key, made = "1996-09", release(golden={"rows": [[0.0] * 18], "expected": [0.1]})
+    judged(key, "promoted", made)
+    with pytest.raises(ReleaseRefused):
+        deploy.deploy(key)
+    assert rows(made["model_version"]) == []
+    assert ledger.last("deploy", key) is None
+
+
+def test_without_a_verdict_nothing_is_deployed(connection: Connection) -> None:
+    with pytest.raises(deploy.NotServed, match="1996-10 has no verdict"):
+        deploy.deploy("1996-10")
+
+
+def test_a_service_that_does_not_follow_is_told_of(following: None, connection: Connection) -> None:
+    with pytest.raises(deploy.NotServed, match=r"does not serve version 1 with 1996-11's history; it says: .+'model_version'"):
+        deploy.wait_until_served(1, "1996-11", seconds=0.3)

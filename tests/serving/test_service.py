@@ -1,0 +1,53 @@
+"""The service as it runs: BentoML's process with our routes, its metrics, and a description that says what there is."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from flightdeck import stack
+from flightdeck.settings import settings
+from serving.app import app
+from serving.schema import openapi
+
+
+@pytest.fixture(scope="module")
+def service(database: str) -> Iterator[httpx.Client]:
+    stack.start(["serving"])
+    stack.wait(["serving"], 120)
+    with httpx.Client(base_url=settings().url("serving"), timeout=20) as client:
+        yield client
+
+
+def test_refusals_pass_through_and_are_counted(service: httpx.Client) -> None:
+    answer = service.post("/predict", json={"instances": []})
+    assert (answer.status_code, answer.json()["field"]) == (400, "instances")
+    answer = service.get("/predict")
+    assert (answer.status_code, answer.json()["error"], answer.headers["allow"]) == (405, "refused", "POST")
+    counted = [line for line in service.get("/metrics").text.splitlines() if line.startswith('bentoml_service_request_total{endpoint="/predict"')]
+    assert {code for code in ("400", "405") if any(f'http_response_code="{code}"' in line for line in counted)} == {"400", "405"}
+
+
+def test_metrics_have_our_own(service: httpx.Client) -> None:
+    assert "flightdeck_values_out_of_range_total" in service.get("/metrics").text
+
+
+def test_the_description_has_exactly_our_routes_and_their_methods(service: httpx.Client) -> None:
+    described = service.get("/docs.json").json()
+    assert described == openapi()
+    assert set(described["paths"]) == {route.path for route in app.routes} - {"/", "/docs.json"}
+    assert {path: set(operations) for path, operations in described["paths"].items()} == {"/predict": {"post"}, "/health": {"get"}}
+    assert service.post("/health").status_code == 405
+
+
+def test_the_start_page_loads_only_what_the_service_has(service: httpx.Client) -> None:
+    page = service.get("/").text
+    assert "//" not in page
+    files = [part.split('"')[0] for part in page.replace('href="', 'src="').split('src="')[1:]]
+    assert files
+    assert {name: service.get(f"/{name}").status_code for name in files} == dict.fromkeys(files, 200)
+
+
+def test_health_says_what_serves(service: httpx.Client) -> None:
+    assert set(service.get("/health").json()) == {"model_version", "newest_partition", "problem"}
+    assert service.get("/nowhere").status_code == 404
