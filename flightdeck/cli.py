@@ -7,12 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from flightdeck import deployments, launch, partitions, secrets, stack
+from flightdeck import deployments, launch, partitions, stack
 from flightdeck.settings import ROOT, MissingSecret, settings
+
+if TYPE_CHECKING:
+    from flightdeck.output import Progress
 
 
 def _friendly(command: Callable[..., None]) -> Callable[..., None]:
@@ -67,7 +70,10 @@ def doctor() -> None:
 @_friendly
 def up() -> None:
     """Start the stack, wait until it is healthy, print where to look."""
-    _up()
+    from flightdeck.output import Progress
+
+    with Progress() as progress:
+        _up(progress)
     _where()
 
 
@@ -97,10 +103,10 @@ def replay(first: str, last: str | None, skip_published: bool) -> None:
     if outside := [key for key in keys if not world.FIRST <= key <= world.LAST]:
         raise click.UsageError(f"{outside[0]} is outside of what the world has: {world.FIRST}..{world.LAST}")
     begun = time.monotonic()
-    _up()
-    wanted = loop.unfinished(keys) if skip_published else keys
-    if wanted:
-        with Progress() as progress:
+    with Progress() as progress:
+        _up(progress)
+        wanted = loop.unfinished(keys) if skip_published else keys
+        if wanted:
             try:
                 loop.replay(wanted, progress.tell, progress.running)
             except KeyboardInterrupt:
@@ -109,8 +115,8 @@ def replay(first: str, last: str | None, skip_published: bool) -> None:
                 ) from None
             progress.note("building Data Docs and dbt docs")
             _docs()
-    else:
-        click.echo("all of these months are through already; `flightdeck replay` without --skip-published does them again")
+        else:
+            progress.note("all of these months are through already; `flightdeck replay` without --skip-published does them again")
     table(keys)
     _where()
     click.echo(f"{len(wanted)} month(s) in {time.monotonic() - begun:.0f} s")
@@ -150,16 +156,13 @@ def url(name: str) -> None:
         click.echo(settings().url(name, "admin" if name in ("airflow", "mlflow") else ""))
 
 
-def _up() -> None:
+def _up(progress: "Progress") -> None:
     """Doctor first: what is missing is said before anything is started."""
     from flightdeck.doctor import findings
-    from flightdeck.output import Progress
 
     if bad := [f"{finding.what}: {finding.cure}" for finding in findings() if not finding.ok]:
         raise stack.StackError("\n  ".join(["this machine is not ready:", *bad]))
-    secrets.ensure()
-    with Progress() as progress:
-        stack.up(progress.note)
+    stack.up(progress.note)
 
 
 def _docs() -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from flightdeck import status
 from flightdeck.warehouse import Row
 
-STATES = {"failed": "[red]failed[/]", "published": "[green]published[/]", "done": "[green]done[/]"}
+STATES = {"failed": "[red]failed   [/]", "published": "[green]published[/]", "done": "[green]done     [/]"}
 
 
 class Progress:
@@ -45,8 +45,10 @@ class Progress:
         """A stage has ended or failed."""
         if row["state"] not in STATES:
             return
-        detail = row["facts"].get("error", "").splitlines()[:1] if row["state"] == "failed" else [f"{seconds:.1f} s"]
-        self._line(f"{row['partition_key']}  {row['stage']:9} {STATES[row['state']]}  {' '.join(detail)}")
+        facts = row["facts"]
+        # what a person wants to know of it at once: the error, the verdict, or why nothing was done
+        detail = facts.get("error") or facts.get("decision") or facts.get("reason") or ""
+        self._line(f"{row['partition_key']}  {row['stage']:9} {STATES[row['state']]}  {seconds:5.1f} s  {' '.join(detail.splitlines()[:1])}")
 
     def running(self, rows: list[Row]) -> None:
         if self._status:

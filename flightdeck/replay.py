@@ -4,15 +4,18 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import psycopg
+
 from flightdeck import ledger
-from flightdeck.airflow_api import Airflow, FailedTask
+from flightdeck.airflow_api import Airflow, AirflowError, FailedTask
 from flightdeck.settings import settings
 from flightdeck.stack import SERVICES, StackError, manager
-from flightdeck.warehouse import Row, connect
+from flightdeck.warehouse import Row, query
 
 # A month is through when this has ended; each of these DAGs gets a run, all others follow from assets.
 LAST_STAGE = "deploy"
 PRODUCERS = ["world", "ingest"]
+RECOVERY_SECONDS = 120
 NEWS = "select id, partition_key, stage, attempt, state, facts, at from ops.ledger where id > %s and partition_key = any(%s) and stage <> 'plan' order by id"
 OPEN = """
 select partition_key from unnest(%s::text[]) as wanted (partition_key) where not exists (
@@ -35,29 +38,31 @@ def replay(keys: list[str], tell: Callable[[Row, float], None], idle: Callable[[
     """Send `keys` through the loop, done before or not. `tell` gets each new ledger row with its stage's seconds, `idle` what runs now."""
     airflow, since = Airflow(), datetime.now(UTC).isoformat()
     _await_dags(airflow)
-    with connect() as connection:
-        row = connection.execute("select coalesce(max(id), 0) as id from ops.ledger").fetchone()
-        begun = seen = int(row["id"]) if row else 0
-        ledger.plan(keys)
-        # a partition that is still on its way is followed, not sent a second time
-        sent = sorted(set(keys) - airflow.active())
-        for key in sent:
-            for dag in PRODUCERS:
-                airflow.trigger(dag, key)
-        running: dict[tuple[str, str], Row] = {}
-        looked, open_keys = 0.0, keys
-        while open_keys:
+    begun = query("select coalesce(max(id), 0) as id from ops.ledger")[0]["id"]
+    ledger.plan(keys)
+    # a partition that is still on its way is followed, not sent a second time
+    sent = sorted(set(keys) - airflow.active())
+    for key in sent:
+        for dag in PRODUCERS:
+            airflow.trigger(dag, key)
+    running: dict[tuple[str, str], Row] = {}
+    open_keys, seen, answered = keys, begun, time.monotonic()
+    while open_keys:
+        try:
             # what is open is asked before what is new: so the last news are told, too
-            open_keys = [row["partition_key"] for row in connection.execute(OPEN, (keys, LAST_STAGE, sent, begun))]
-            for news in connection.execute(NEWS, (seen, keys)).fetchall():
+            open_keys = [row["partition_key"] for row in query(OPEN, keys, LAST_STAGE, sent, begun)]
+            for news in query(NEWS, seen, keys):
                 seen = news["id"]
                 tell(news, _seconds(news, running))
-            idle(list(running.values()))
-            if time.monotonic() - looked > 2:
-                looked = time.monotonic()
-                _raise_failures(airflow.failed(since, open_keys))
-                _raise_dead()
-            time.sleep(0.25)
+            _raise_failures(airflow.failed(since, open_keys))
+            answered = time.monotonic()
+        except (psycopg.OperationalError, AirflowError):
+            # what has died is being started again; the stages go on by themselves then
+            if time.monotonic() - answered > RECOVERY_SECONDS:
+                raise
+        _raise_dead()
+        idle(list(running.values()))
+        time.sleep(0.5)
 
 
 def _seconds(news: Row, running: dict[tuple[str, str], Row]) -> float:
@@ -83,12 +88,9 @@ def _raise_failures(failed: list[FailedTask]) -> None:
     if not failed:
         return
     task = failed[0]
-    with connect() as connection:
-        row = connection.execute(
-            "select stage, facts from ops.ledger where partition_key = %s and state = 'failed' order by id desc limit 1", (task.key,)
-        ).fetchone()
+    rows = query("select facts from ops.ledger where partition_key = %s and state = 'failed' order by id desc limit 1", task.key)
     log = settings().logs / "airflow" / f"dag_id={task.dag}" / f"run_id={task.run}" / f"task_id={task.task}" / f"attempt={task.tries}.log"
-    cause = row["facts"].get("error") if row else "the task ended without a word in the ledger"
+    cause = rows[0]["facts"].get("error") if rows else "the task ended without a word in the ledger"
     raise ReplayFailed(f"{task.key}: {task.dag}.{task.task} failed after {task.tries} tries\n  cause: {cause}\n  log:   {log}")
 
 

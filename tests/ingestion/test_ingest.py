@@ -1,16 +1,14 @@
 """A real month through load, check and publish: nothing is lost, doubled or made up, however often and beside whatever it runs."""
 
-import subprocess
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from multiprocessing import get_context
 
 import pytest
 
 from flightdeck.partitions import InvalidPartition, partition
-from flightdeck.settings import ROOT
 from flightdeck.warehouse import Row, connect, query
 from ingestion import operations
 from ingestion.load import load, make_batches
@@ -47,10 +45,14 @@ def test_each_row_of_the_sources_is_in_raw_or_in_quarantine_once(february: Row) 
 def test_the_ledger_counts_what_is_there(february: Row) -> None:
     facts = february["facts"]
     for table, rows in {"flights": 24_951, "weather": 2010, "planes": 3322, "airports": 1458, "airlines": 16}.items():
-        assert facts[f"landed_{table}"] == rows == facts[f"published_{table}"] + facts[f"quarantined_{table}"]
+        assert facts[f"landed_{table}"] == rows
+    for table in ("flights", "weather"):
+        assert facts[f"published_{table}"] + facts[f"quarantined_{table}"] == facts[f"landed_{table}"]
     assert {name: value for name, value in facts.items() if name.startswith("quarantined_") and value} == {"quarantined_weather": 1}
     assert facts["checked_landing_weather"]["failed"] == {REASON: 1}
-    assert {name: row[1] for name, row in content(KEY).items() if name in ("flights", "weather")} == {"flights": 24_951, "weather": 2009}
+    assert {name: row[1] for name, row in content(KEY).items() if name not in ("quarantine", "published")} == {
+        "flights": 24_951, "weather": 2009, "planes": 3322, "airports": 1458, "airlines": 16,
+    }  # fmt: skip
 
 
 def test_the_impossible_wind_is_held_with_its_reason_and_load(february: Row) -> None:
@@ -90,12 +92,12 @@ def test_what_was_not_recorded_yet_is_not_read(february: Row) -> None:
 def test_months_loaded_at_once_all_arrive(february: Row) -> None:
     """In processes forked from one that has imported everything, as the scheduler does it."""
     keys = ["2013-11", "2013-12"]
-    code = (
-        "import sys, multiprocessing as m, concurrent.futures as f\nfrom tests.ingestion.months import ingest\n"
-        "with f.ProcessPoolExecutor(2, m.get_context('fork')) as pool:\n    list(pool.map(ingest, sys.argv[1:]))"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *keys], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    started = [get_context("fork").Process(target=ingest, args=(key,)) for key in keys]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(120)
+    assert [process.exitcode for process in started] == [0, 0]
     for key in keys:
         _assert_conserved(key)
         assert last(key)["facts"]["published_weather"] == len(weather()[key])

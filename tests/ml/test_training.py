@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from flightdeck.settings import ROOT
 from flightdeck.metrics import scores
+from flightdeck.settings import ROOT
 from ml.dataset import load, matrix, split
 from ml.evaluate import evaluate
 from ml.features import FEATURES

@@ -18,10 +18,10 @@ from ml.features import FEATURES
 from monitoring.measure import drift, labels, measure, performance
 from tests.ml.rows import insert, remove, table
 
-REFERENCE, SAME, SHIFTED, HOLLOW, EMPTY = "1997-01", "1997-02", "1997-03", "1997-04", "1997-05"
+REFERENCE, SAME, SHIFTED, HOLLOW, EMPTY = "1990-01", "1990-02", "1990-03", "1990-04", "1990-05"
 KEYS = [REFERENCE, SAME, SHIFTED, HOLLOW, EMPTY]
 ROWS = 2000
-CLOSED = datetime(1997, 3, 3, 5, tzinfo=UTC)
+CLOSED = datetime(1990, 3, 3, 5, tzinfo=UTC)
 
 
 def changed(key: str, name: str, values: list[Any]) -> pa.Table:
@@ -83,27 +83,27 @@ def test_each_version_has_its_own_figures(connection: Connection, asked: list[di
 def test_probes_and_other_peoples_rows_do_not_count(connection: Connection, asked: list[dict[str, Any]]) -> None:
     answer(connection, asked[0]["entity_id"], 0.2, minute=1, purpose="probe")
     answer(connection, asked[1]["entity_id"], 0.2, minute=1, purpose="shadow")
-    answer(connection, "1997-02-01T10:00:00Z/UA/unknown", 0.2, minute=1)
+    answer(connection, "1990-02-01T10:00:00Z/UA/unknown", 0.2, minute=1)
     assert performance(SAME, CLOSED) == {"answered": 0, "log_loss": None, "auc": None, "performance": "nothing was asked, or no label is known yet"}
 
 
 def test_a_label_that_is_known_later_does_not_count(connection: Connection, asked: list[dict[str, Any]]) -> None:
     # these four are of the first of the month: known at noon of the second
     answer(connection, asked[0]["entity_id"], 0.2, minute=1)
-    assert performance(SAME, datetime(1997, 2, 2, 11, 59, tzinfo=UTC))["answered"] == 0
-    assert performance(SAME, datetime(1997, 2, 2, 12, tzinfo=UTC))["answered"] == 1
+    assert performance(SAME, datetime(1990, 2, 2, 11, 59, tzinfo=UTC))["answered"] == 0
+    assert performance(SAME, datetime(1990, 2, 2, 12, tzinfo=UTC))["answered"] == 1
 
 
 def test_coverage_counts_what_is_known(connection: Connection) -> None:
     rows = table(SAME, ROWS).to_pylist()
     first_half = [row["label"] for row in rows if row["day"].day <= 14]
-    found = labels(SAME, datetime(1997, 2, 15, 12, tzinfo=UTC))
+    found = labels(SAME, datetime(1990, 2, 15, 12, tzinfo=UTC))
     assert found["entities"] == ROWS
     assert found["labelled"] == len(first_half)
     assert found["label_coverage"] == len(first_half) / ROWS
     assert found["base_rate"] == pytest.approx(np.mean(first_half))
     assert labels(SAME, CLOSED)["label_coverage"] == 1.0
-    assert labels(SAME, datetime(1997, 1, 1, tzinfo=UTC)) == {"entities": ROWS, "labelled": 0, "label_coverage": 0.0, "base_rate": None}
+    assert labels(SAME, datetime(1990, 1, 1, tzinfo=UTC)) == {"entities": ROWS, "labelled": 0, "label_coverage": 0.0, "base_rate": None}
     assert labels(EMPTY, CLOSED)["label_coverage"] is None
 
 
