@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import uuid4
 
 import msgspec
@@ -9,7 +10,7 @@ from prometheus_client import Counter
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from flightdeck.parameters import parameters
@@ -21,12 +22,6 @@ from serving.schema import MOST_BYTES, PURPOSES, YEARS, InvalidRequest, PredictA
 BODY_SECONDS = 20
 OUT_OF_RANGE = Counter("flightdeck_values_out_of_range_total", "Optional values of requests that were out of range, and counted as missing")
 PREDICTIONS = Counter("flightdeck_predictions_total", "Predictions given", ["model_version", "purpose"])
-# the files of the page are BentoML's
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Flightdeck serving</title>
-<link rel="stylesheet" href="static_content/swagger-ui.css"><div id="page"></div>
-<script src="static_content/swagger-ui-bundle.js"></script><script>SwaggerUIBundle({url: "docs.json", dom_id: "#page"})</script></html>
-"""
-
 follower = Follower()
 predictions = PredictionLog()
 
@@ -111,9 +106,9 @@ async def description(_: Request) -> JSONResponse:
     return JSONResponse(openapi())
 
 
-async def page(_: Request) -> HTMLResponse:
+async def page(_: Request) -> FileResponse:
     """In place of BentoML's own start page, which loads a tracker from elsewhere."""
-    return HTMLResponse(PAGE)
+    return FileResponse(Path(__file__).with_name("page.html"))
 
 
 app = Starlette(

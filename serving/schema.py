@@ -2,9 +2,11 @@
 
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
+import yaml
 from msgspec import Meta, Struct
 
 MOST_BYTES = 5_000_000
@@ -66,6 +68,14 @@ class PredictAnswer(Struct):
     predictions: list[Prediction]
 
 
+class Error(Struct):
+    """`field` is the path of what is wrong, where there is one."""
+
+    error: str
+    field: str
+    message: str
+
+
 # °F, %, degrees, mph, inches, millibars, miles; the same limits as expectations/suites/landing_weather.py
 RANGES = {
     "temp": (-60, 130), "dewp": (-100, 130), "humid": (0, 100.5), "wind_dir": (0, 360), "wind_speed": (0, 253),
@@ -124,36 +134,7 @@ def usable(weather: Weather | None) -> tuple[dict[str, float], int]:
 
 
 def openapi() -> dict[str, Any]:
-    """The description of the service's own routes, as BentoML's page shows it."""
-    types, components = msgspec.json.schema_components([PredictRequest, PredictAnswer], ref_template="#/components/schemas/{name}")
-    error = {"type": "object", "properties": {name: {"type": "string"} for name in ("error", "field", "message")}}
-    told = {
-        "400": "A field is wrong; it is named",
-        "408": "The body did not come in time",
-        "413": "Too large",
-        "503": "No release serves, or the log cannot be written",
-    }
-    answers = {
-        "200": {"description": "One prediction an instance, in order", "content": {"application/json": {"schema": types[1]}}},
-        **{code: {"description": text, "content": {"application/json": {"schema": error}}} for code, text in told.items()},
-    }
-    headers = [
-        {"name": "x-purpose", "in": "header", "description": "Why it is asked", "schema": {"enum": list(PURPOSES), "default": PURPOSES[0]}},
-        {"name": "x-requested-at", "in": "header", "description": "When it is asked, if not now", "schema": {"type": "string", "format": "date-time"}},
-    ]
-    return {
-        "openapi": "3.0.2",
-        "info": {"title": "Flightdeck serving", "version": "1", "description": "The served release: GET /health. Metrics: GET /metrics."},
-        "paths": {
-            "/predict": {
-                "post": {
-                    "summary": "Predict",
-                    "parameters": headers,
-                    "requestBody": {"required": True, "content": {"application/json": {"schema": types[0]}}},
-                    "responses": answers,
-                }
-            },
-            "/health": {"get": {"summary": "What serves now, and what is wrong, if anything", "responses": {"200": {"description": "What serves now"}}}},
-        },
-        "components": {"schemas": components},
-    }
+    """openapi.yaml with the schemas of the types above, as the service's page shows it."""
+    description: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("openapi.yaml").read_text())
+    _, schemas = msgspec.json.schema_components([PredictRequest, PredictAnswer, Error], ref_template="#/components/schemas/{name}")
+    return description | {"components": {"schemas": schemas}}

@@ -1,9 +1,11 @@
 """The shape of the code: what each kind of file may hold, how large it may grow, and who may import whom."""
 
 import ast
+import io
 import re
 import subprocess
 import sys
+import tokenize
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +37,18 @@ def _nodes(path: Path) -> Iterator[ast.AST]:
 
 def _lines(path: Path) -> int:
     return len(path.read_text().splitlines())
+
+
+def _code_lines(path: Path) -> int:
+    """Lines without blank ones, comments and docstrings."""
+    text = path.read_text()
+    documented: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node) is not None:
+            documented |= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    tokens = [token for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type not in silent]
+    return len({line for token in tokens for line in range(token.start[0], token.end[0] + 1)} - documented)
 
 
 def _top_imports(path: Path) -> set[str]:
@@ -87,9 +101,10 @@ def test_no_product_file_is_long() -> None:
 
 
 def test_product_is_small() -> None:
-    folders = {package: sum(_lines(path) for path in PRODUCT if path.relative_to(ROOT).parts[0] == package) for package in PACKAGES}
+    """Lines that hold code; `world` is the example's outside, and stays behind when somebody brings sources of their own."""
+    folders = {package: sum(_code_lines(path) for path in PRODUCT if path.relative_to(ROOT).parts[0] == package) for package in PACKAGES}
     assert all(folders.values())
-    assert sum(folders.values()) < 2500, folders
+    assert sum(count for package, count in folders.items() if package != "world") < 2500, folders
 
 
 def test_each_product_module_says_what_it_is() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from expectations.suites import landing_weather
-from serving.schema import MOST_INSTANCES, RANGES, InvalidRequest, Weather, decode, openapi, usable
+from serving.schema import MOST_INSTANCES, PURPOSES, RANGES, InvalidRequest, Weather, decode, openapi, usable
 
 GOOD: dict[str, Any] = {
     "carrier": "UA", "flight": 1545, "origin": "EWR", "dest": "IAH", "scheduled_departure": "2015-02-03T05:15:00",
@@ -182,3 +182,11 @@ def test_the_description_names_every_field_and_its_examples_are_accepted() -> No
     examples = {name: part["examples"][0] for name, part in schemas["Instance"]["properties"].items() if "examples" in part}
     assert examples
     assert decode(body(**examples)).instances[0].carrier == examples["carrier"]
+
+
+def test_the_description_allows_the_purposes_that_the_service_does_and_refers_to_what_it_has() -> None:
+    described = openapi()
+    headers = {header["name"]: header["schema"] for header in described["paths"]["/predict"]["post"]["parameters"]}
+    assert headers["x-purpose"]["enum"] == list(PURPOSES)
+    used = {piece.split('"')[0] for piece in json.dumps(described).split("#/components/schemas/")[1:]}
+    assert {"PredictRequest", "PredictAnswer", "Instance"} <= used <= set(described["components"]["schemas"])
