@@ -173,6 +173,7 @@ def test_a_partition_that_became_empty_in_raw_is_cleared_and_not_published(small
     ("plant", "name"),
     [
         ("update marts.features set history_key = partition_key where {where}", "features_know_no_later_partition"),
+        ("update intermediate.int_flights_joined set observed_at = scheduled_departure where {where}", "weather_is_two_hours_old"),
         ("delete from marts.labels where {where}", "every_flight_has_features_and_a_label"),
         ("insert into marts.features select * from marts.features where {where}", "every_flight_has_features_and_a_label"),
     ],

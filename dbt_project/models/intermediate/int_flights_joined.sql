@@ -29,6 +29,7 @@ joined as (
         flights.origin,
         flights.dest,
         flights.local_day,
+        flights.scheduled_departure,
         flights.minute_of_day,
         flights.distance,
         planes.built,
