@@ -15,18 +15,26 @@ from typing import Any
 
 import psutil
 
-from tests.sandbox import environment, processes
+from tests.sandbox import environment
 
 MONTHS = "2013-01..2013-03"
 FLIGHTDECK = [sys.executable, "-m", "flightdeck.cli"]
 
 
 def _proportional_bytes(home: str) -> int:
-    """Memory of all processes of this state folder, shared pages counted once."""
+    """Memory of the process manager's whole tree and of the commands, shared pages counted once.
+
+    By parentage: some tools overwrite the environment by which a process could be told.
+    """
+    pid_file = Path(home) / "run" / "supervisord.pid"
+    roots = [os.getpid(), *([int(pid_file.read_text())] if pid_file.exists() else [])]
     total = 0
-    for process in processes(home):
+    for root in roots:
         with suppress(psutil.Error):
-            total += process.memory_full_info().pss
+            process = psutil.Process(root)
+            for each in [process, *process.children(recursive=True)]:
+                with suppress(psutil.Error):
+                    total += each.memory_full_info().pss
     return total
 
 
