@@ -3,7 +3,6 @@
 import functools
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flightdeck import deployments, launch, partitions, stack
-from flightdeck.settings import ROOT, MissingSecret, settings
+from flightdeck.settings import MissingSecret, settings
 
 if TYPE_CHECKING:
     from flightdeck.output import Progress
@@ -114,7 +113,8 @@ def replay(first: str, last: str | None, skip_published: bool) -> None:
                     "interrupted; what has begun goes on in Airflow: `flightdeck status` shows it, the same command follows it"
                 ) from None
             progress.note("building Data Docs and dbt docs")
-            _docs()
+            pages: stack.Tasks = {name: ([sys.executable, "-m", module], {}) for name, module in (("gx", "expectations.docs"), ("dbt", "flightdeck.transform"))}
+            stack.side_by_side("document", pages)
         else:
             progress.note("all of these months are through already; `flightdeck replay` without --skip-published does them again")
     table(keys)
@@ -163,17 +163,6 @@ def _up(progress: "Progress") -> None:
     if bad := [f"{finding.what}: {finding.cure}" for finding in findings() if not finding.ok]:
         raise stack.StackError("\n  ".join(["this machine is not ready:", *bad]))
     stack.up(progress.note)
-
-
-def _docs() -> None:
-    """Side by side, and in processes of their own: each mostly imports."""
-    started = []
-    for module in ("expectations.docs", "flightdeck.transform"):
-        log = (settings().logs / f"docs-{module}.log").open("w")
-        started.append((subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, stdout=log, stderr=log), log.name))
-    for process, name in started:
-        if process.wait() != 0:
-            raise stack.StackError(f"a page of the docs could not be built; the log: {name}")
 
 
 def _where() -> None:

@@ -9,7 +9,7 @@ import psycopg
 from flightdeck import ledger
 from flightdeck.airflow_api import Airflow, AirflowError, FailedTask
 from flightdeck.settings import settings
-from flightdeck.stack import SERVICES, StackError, manager
+from flightdeck.stack import raise_given_up
 from flightdeck.warehouse import Row, query
 
 # A month is through when this has ended; each of these DAGs gets a run, all others follow from assets.
@@ -60,7 +60,7 @@ def replay(keys: list[str], tell: Callable[[Row, float], None], idle: Callable[[
             # what has died is being started again; the stages go on by themselves then
             if time.monotonic() - answered > RECOVERY_SECONDS:
                 raise
-        _raise_dead()
+        raise_given_up()
         idle(list(running.values()))
         time.sleep(0.5)
 
@@ -92,9 +92,3 @@ def _raise_failures(failed: list[FailedTask]) -> None:
     log = settings().logs / "airflow" / f"dag_id={task.dag}" / f"run_id={task.run}" / f"task_id={task.task}" / f"attempt={task.tries}.log"
     cause = rows[0]["facts"].get("error") if rows else "the task ended without a word in the ledger"
     raise ReplayFailed(f"{task.key}: {task.dag}.{task.task} failed after {task.tries} tries\n  cause: {cause}\n  log:   {log}")
-
-
-def _raise_dead() -> None:
-    for process in manager().getAllProcessInfo():
-        if process["statename"] == "FATAL" and any(process["name"] in names for names in SERVICES.values()):
-            raise StackError(f"{process['name']} gave up after several starts; its log: {settings().logs / process['name']}.log")

@@ -27,6 +27,8 @@ SERVICES = {
 }
 HEALTH = {"airflow": "/api/v2/monitor/health", "mlflow": "/health", "serving": "/health", "reports": "/", "world": "/health"}
 Progress = Callable[[str], None]
+# {name: (command, environment of its own)}
+Tasks = dict[str, tuple[list[str], dict[str, str]]]
 
 
 class StackError(RuntimeError):
@@ -104,14 +106,31 @@ def wait(services: Iterable[str], seconds: float, progress: Progress = lambda _:
     """Until each of `services` is healthy; raises StackError as soon as one has given up, or when time is over."""
     waiting, deadline = list(services), time.monotonic() + seconds
     while waiting := [service for service in waiting if not healthy(service)]:
-        states = {process["name"]: process["statename"] for process in manager().getAllProcessInfo()}
-        for process in (process for service in waiting for process in SERVICES[service]):
-            if states[process] == "FATAL":
-                raise StackError(f"{process} gave up after several starts; its log: {settings().logs / process}.log")
+        raise_given_up(waiting)
         if time.monotonic() > deadline:
             raise StackError(f"not healthy after {seconds:.0f} s: {', '.join(waiting)}; the logs: {settings().logs}")
         progress(f"waiting for {', '.join(waiting)}")
         time.sleep(0.5)
+
+
+def raise_given_up(services: Iterable[str] = SERVICES) -> None:
+    """Raise StackError when the process manager has stopped trying to start a process of one of `services`."""
+    states = {process["name"]: process["statename"] for process in manager().getAllProcessInfo()}
+    for process in (process for service in services for process in SERVICES[service]):
+        if states[process] == "FATAL":
+            raise StackError(f"{process} gave up after several starts; its log: {settings().logs / process}.log")
+
+
+def side_by_side(what: str, tasks: Tasks) -> None:
+    """Run the tasks in processes of their own, at once, since each mostly imports; a log for each, `what-name.log`."""
+    started = {}
+    for name, (command, environment) in tasks.items():
+        path = settings().logs / f"{what}-{name}.log"
+        with path.open("w") as log:
+            started[path] = subprocess.Popen(command, env=os.environ | common() | environment, cwd=ROOT, stdout=log, stderr=log)
+    # all are waited for before one is complained of: none is left running
+    if failed := [str(path) for path, process in started.items() if process.wait() != 0]:
+        raise StackError(f"could not {what}; the log: {', '.join(failed)}")
 
 
 def down() -> list[str]:
@@ -150,21 +169,15 @@ def make_databases() -> None:
 
 
 def _migrate(progress: Progress) -> None:
-    """The tools' own tables, once for each version of the environment; side by side, since each mostly imports."""
+    """The tools' own tables, once for each version of the environment."""
     stamp, version = settings().home / "run/migrated", (ROOT / "requirements.lock").read_bytes()
     if stamp.exists() and stamp.read_bytes() == version:
         return
     progress("making the tables of Airflow and MLflow, reading the dbt project")
-    tasks: dict[str, tuple[list[str], dict[str, str]]] = {
+    tasks: Tasks = {
         "airflow": ([str(BIN / "airflow"), "db", "migrate"], airflow_environment()),
         "mlflow": ([str(BIN / "mlflow"), "db", "upgrade", settings().database_url("mlflow", "+psycopg2")], mlflow_environment()),
         "dbt": ([sys.executable, "-m", "flightdeck.transform"], {}),
     }
-    started = {}
-    for name, (command, environment) in tasks.items():
-        log = (settings().logs / f"migrate-{name}.log").open("w")
-        started[name] = subprocess.Popen(command, env=os.environ | common() | environment, cwd=ROOT, stdout=log, stderr=log)
-    for name, process in started.items():
-        if process.wait() != 0:
-            raise StackError(f"the tables of {name} could not be made; the log: {settings().logs}/migrate-{name}.log")
+    side_by_side("migrate", tasks)
     stamp.write_bytes(version)

@@ -28,7 +28,7 @@ OURS = {"partition_key", "entity_id", "_dlt_load_id"}
 def load(key: str | None) -> dict[str, Any]:
     """Begin an attempt of `ingest` and land all sources; returns the attempt, for `check` and `publish` to go on with."""
     with ledger.step(ledger.begin("ingest", key)) as attempt, connect() as connection:
-        columns = _source_columns(connection)
+        columns = {table: [name for name in names if name not in OURS] for table, names in raw_columns(connection).items()}
         for source, (module, tables) in SOURCES.items():
             # dlt's staging is shared by all loads of a source, whatever their partitions: two at once lose or double rows
             with lock(connection, f"landing/{source}"):
@@ -61,13 +61,12 @@ def _run(source: str, resources: list[Any], key: str) -> str:
     return str(info.loads_ids[0])
 
 
-def _source_columns(connection: Connection) -> dict[str, list[str]]:
-    """The columns that the raw tables expect of each source table."""
+def raw_columns(connection: Connection) -> dict[str, list[str]]:
+    """The columns of each raw table, in order."""
     rows = connection.execute("select table_name, column_name from information_schema.columns where table_schema = 'raw' order by ordinal_position").fetchall()
     columns: dict[str, list[str]] = {}
     for row in rows:
-        if row["column_name"] not in OURS:
-            columns.setdefault(row["table_name"], []).append(row["column_name"])
+        columns.setdefault(row["table_name"], []).append(row["column_name"])
     return columns
 
 

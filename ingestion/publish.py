@@ -6,24 +6,26 @@ from psycopg import sql
 
 from flightdeck.ledger import Attempt, step
 from flightdeck.warehouse import Connection, connect
-from ingestion.load import SOURCES
+from ingestion.load import SOURCES, raw_columns
 
 REPLACE = "delete from raw.{table} where partition_key = %(key)s"
 # Reference data carry no partition: the newest partition's load replaces them whole.
 REPLACE_WHOLE = "delete from raw.{table}"
 NEWER = "select 1 from ops.ledger where stage = 'ingest' and state = 'published' and partition_key > %s limit 1"
-NOTED = "select count(distinct row_id) as n from landing.failures where source_table = %(table)s and partition_key = %(key)s and attempt = %(attempt)s"
-FAILED = "select row_id from landing.failures where source_table = %(table)s and partition_key = %(key)s and attempt = %(attempt)s"
-INSERT = "insert into raw.{table} ({columns}) select {columns} from landing.{batch} where _dlt_load_id = %(load)s and row_id not in (" + FAILED + ")"
+NOTES = "landing.failures where source_table = %(table)s and partition_key = %(key)s and attempt = %(attempt)s"
+NOTED = f"select count(distinct row_id) as n from {NOTES}"
+INSERT = (
+    "insert into raw.{table} ({columns}) select {columns} from landing.{batch} where _dlt_load_id = %(load)s and row_id not in (select row_id from "
+    + NOTES
+    + ")"
+)
 # Rows that a repair or a waiver has changed stay as they are.
 RELEASE = "delete from quarantine.rows where source_table = %(table)s and partition_key = %(key)s and state = 'held'"
-HOLD = """
+HOLD = f"""
 insert into quarantine.rows (source_table, partition_key, entity_key, row, expectation, load_id)
-select %(table)s, %(key)s, b.entity_id, to_jsonb(b) - '{{row_id,entity_id}}'::text[], f.expectation, b._dlt_load_id
-from landing.{batch} b join (
-    select row_id, string_agg(distinct expectation, ', ') as expectation from landing.failures
-    where source_table = %(table)s and partition_key = %(key)s and attempt = %(attempt)s group by row_id
-) f using (row_id) where b._dlt_load_id = %(load)s"""
+select %(table)s, %(key)s, b.entity_id, to_jsonb(b) - '{{{{row_id,entity_id}}}}'::text[], f.expectation, b._dlt_load_id
+from landing.{{batch}} b join (select row_id, string_agg(distinct expectation, ', ') as expectation from {NOTES} group by row_id) f using (row_id)
+where b._dlt_load_id = %(load)s"""
 
 
 class Lost(RuntimeError):
@@ -35,32 +37,24 @@ def publish(handed: dict[str, Any]) -> None:
     with step(Attempt(**handed)) as attempt, connect() as connection, connection.transaction():
         attempt.claim(connection)
         connection.execute("select set_config('flightdeck.partition', %s, true)", (attempt.key,))
+        columns = raw_columns(connection)
         newer = connection.execute(NEWER, (attempt.key,)).fetchone()
         for source, (_, tables) in SOURCES.items():
             for table in tables:
-                if _partitioned(connection, table) or not newer:
-                    _move(connection, attempt, table, attempt.inputs[source])
+                if "partition_key" in columns[table] or not newer:
+                    _move(connection, attempt, table, columns[table], attempt.inputs[source])
         connection.execute("delete from landing.failures where partition_key = %s and attempt <= %s", (attempt.key, attempt.number))
         attempt.record("published", connection)
 
 
-def _partitioned(connection: Connection, table: str) -> bool:
-    return "partition_key" in _columns(connection, table)
-
-
-def _columns(connection: Connection, table: str) -> list[str]:
-    rows = connection.execute("select column_name from information_schema.columns where table_schema = 'raw' and table_name = %s", (table,)).fetchall()
-    return [row["column_name"] for row in rows]
-
-
-def _move(connection: Connection, attempt: Attempt, table: str, load_id: str) -> None:
+def _move(connection: Connection, attempt: Attempt, table: str, columns: list[str], load_id: str) -> None:
     names = {
         "table": sql.Identifier(table),
         "batch": sql.Identifier(f"{table}_batch"),
-        "columns": sql.SQL(", ").join(map(sql.Identifier, _columns(connection, table))),
+        "columns": sql.SQL(", ").join(map(sql.Identifier, columns)),
     }
     values = {"table": table, "key": attempt.key, "attempt": attempt.number, "load": load_id}
-    connection.execute(sql.SQL(REPLACE if _partitioned(connection, table) else REPLACE_WHOLE).format(**names), values)
+    connection.execute(sql.SQL(REPLACE if "partition_key" in columns else REPLACE_WHOLE).format(**names), values)
     published = connection.execute(sql.SQL(INSERT).format(**names), values).rowcount
     connection.execute(RELEASE, values)
     held = connection.execute(sql.SQL(HOLD).format(**names), values).rowcount
