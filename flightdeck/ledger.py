@@ -112,6 +112,15 @@ def last(stage: str, key: str) -> Row | None:
     return rows[0] if rows else None
 
 
+def published_inputs(stage: str, name: str) -> dict[str, Any]:
+    """One input of each partition's newest published attempt of `stage`, by key; partitions whose attempt had none are left out."""
+    rows = query(
+        "select distinct on (partition_key) partition_key, inputs -> %s as value from ops.ledger where stage = %s and state = 'published' and inputs ? %s"
+        " order by partition_key, id desc", name, stage, name,
+    )  # fmt: skip
+    return {row["partition_key"]: row["value"] for row in rows}
+
+
 def plan(keys: list[str]) -> None:
     """Record that these partitions will come, so that later ones wait for them, in whatever order their runs arrive."""
     for key in keys:
