@@ -39,10 +39,8 @@ def load(key: str | None, stage: str = "ingest") -> dict[str, Any]:
 
 
 def known_at(stage: str, partition: Partition) -> datetime:
-    """Facts: the newest closing of a published partition, which is the partition's own when months come in order; plans: the partition's start."""
-    if stage == "timetable":
-        return partition.start
-    return max([partition.closes, *map(datetime.fromisoformat, ledger.published_inputs(stage, "as_of").values())])
+    """A plan: its partition's start. Facts: the newest time that any partition's were read at, its own closing at least."""
+    return partition.start if stage == "timetable" else max([partition.closes, *ledger.read_until(stage).values()])
 
 
 def tables(source: str) -> list[Contract]:

@@ -22,7 +22,7 @@ def resources(reading: Reading) -> list[Any]:
         names = reading.columns("flights", "operations.flights", [column.name for column in table.c])
         month = sa.and_(table.c.year == start.year, table.c.month == start.month, table.c.recorded_at <= reading.as_of)
         key = sa.cast(sa.literal(reading.partition.key), sa.Text).label("partition_key")
-        nothing = {name: sa.literal_column(f"null::{column.type}").label(name) for name, column in contract.columns.items()}
+        nothing: dict[str, Any] = {name: sa.literal_column(f"null::{column.type}").label(name) for name, column in contract.columns.items()}
         return sa.select(*(table.c[name] if name in table.c else nothing[name] for name in names), key).where(month).subquery("flights")
 
     try:

@@ -22,7 +22,8 @@ create table if not exists ops.ledger (
     at timestamptz not null default clock_timestamp()
 );
 alter table ops.ledger drop constraint if exists ledger_state_check;
-alter table ops.ledger add constraint ledger_state_check check (state in ('planned', 'started', 'withdrawn', 'reopened', 'published', 'done', 'failed'));
+alter table ops.ledger add constraint ledger_state_check check (state in 
+    ('planned', 'started', 'withdrawn', 'reopened', 'superseded', 'published', 'done', 'failed'));
 create index if not exists ledger_stage_key on ops.ledger (stage, partition_key, id);
 
 -- Which version serves from which partition on; the registry's aliases mirror it.
