@@ -70,7 +70,7 @@ def deliver(key: str | None) -> None:
         version, files = _read(connection, attempt.key)
         attempt.inputs["transform"] = version["attempt"]
         attempt.facts |= {"rows": {mart: file.rows for mart, file in files.items()}, "bytes": {mart: len(file.content) for mart, file in files.items()}}
-        manifest = _manifest(lake)
+        manifest = json.loads(_content(lake, MANIFEST) or '{"marts": {}}')
         for mart, file in files.items():
             known = manifest["marts"].setdefault(mart, {"partitions": {}})
             known["columns"] = file.columns
@@ -129,24 +129,26 @@ def _file(mart: str, key: str, table: pa.Table) -> File:
     return File(f"{mart}/partition_key={key}/data.parquet", {field.name: str(field.type) for field in table.schema}, len(table), content)
 
 
-def _manifest(lake: fs.FileSystem) -> dict[str, Any]:
-    try:
-        with lake.open_input_stream(MANIFEST) as stream:
-            return json.loads(stream.read())  # type: ignore[no-any-return]
-    except FileNotFoundError:
-        return {"marts": {}}
-
-
 def _put(lake: fs.FileSystem, files: dict[str, bytes]) -> None:
-    """All are written aside before any is replaced, so that what fails or is killed while it writes has changed nothing."""
-    for path, content in files.items():
-        if content:
-            if folder := path.rpartition("/")[0]:
-                lake.create_dir(folder, recursive=True)
-            with lake.open_output_stream(_aside(path), compression=None) as stream:
-                stream.write(content)
-    for path, content in files.items():
+    """Replace what has changed. All are written aside before any is replaced: who is killed while it writes has changed nothing."""
+    # DuckDB opens a file twice in a statement, and fails if it was replaced in between: what is the same is left alone
+    changed = {path: content for path, content in files.items() if content != _content(lake, path)}
+    for path, content in ((path, content) for path, content in changed.items() if content):
+        if folder := path.rpartition("/")[0]:
+            lake.create_dir(folder, recursive=True)
+        with lake.open_output_stream(_aside(path), compression=None) as stream:
+            stream.write(content)
+    for path, content in changed.items():
         _replace(lake, path, content)
+
+
+def _content(lake: fs.FileSystem, path: str) -> bytes:
+    """Empty when there is no such file."""
+    try:
+        with lake.open_input_stream(path, compression=None) as stream:
+            return stream.read()  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        return b""
 
 
 def _aside(path: str) -> str:
@@ -158,5 +160,5 @@ def _aside(path: str) -> str:
 def _replace(lake: fs.FileSystem, path: str, content: bytes) -> None:
     if content:
         lake.move(_aside(path), path)
-    elif lake.get_file_info(path).is_file:
+    else:
         lake.delete_dir(path.rpartition("/")[0])
