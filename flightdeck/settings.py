@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     close_after_hours: int = 48
     # The stages that must have ended for a partition before it is monitored; without the replayed world: [].
     monitor_awaits: list[str] = ["requests"]
+    # Where alerts are posted as JSON; empty: they are rows of ops.alerts only.
+    alert_webhook: str = ""
     # What this code calls itself in the ledger; empty: the git commit.
     code: str = ""
 
