@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     # Where the marts are delivered to: a folder, or a URI such as s3://bucket/prefix, whose tools take keys and endpoint from
     # their own variables (AWS_…); empty: `lake` in the state folder.
     lake: str = ""
+    # Where alerts are posted as JSON; empty: they are rows of ops.alerts only.
+    alert_webhook: str = ""
     # What this code calls itself in the ledger; empty: the git commit.
     code: str = ""
 
