@@ -20,7 +20,7 @@ SCHEMA = pa.schema(
     [("origin", pa.string())]
     + [(name, pa.int64()) for name in WHOLE]
     + [(name, pa.float64()) for name in ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")]
-    + [("time_hour", pa.timestamp("us", "UTC")), ("partition_key", pa.string())]
+    + [("time_hour", pa.timestamp("us", "UTC")), ("recorded_at", pa.timestamp("us", "UTC")), ("partition_key", pa.string())]
 )
 
 
@@ -59,7 +59,7 @@ def _page(client: httpx.Client, partition: Partition, page: int) -> dict[str, An
 def _time(text: str) -> datetime:
     time = datetime.fromisoformat(text)
     if time.tzinfo is None:
-        raise ValueError(f"time_hour {text} has no zone")
+        raise ValueError(f"{text} has no zone")
     return time
 
 
@@ -72,7 +72,10 @@ def _table(rows: list[Any], key: str, columns: list[str], page: int) -> pa.Table
     try:
         # arrow would cut 5.5 to 5 in silence
         whole = [{name: index(row[name]) for name in WHOLE} for row in rows]
-        typed = [row | numbers | {"partition_key": key, "time_hour": _time(row["time_hour"])} for row, numbers in zip(rows, whole, strict=True)]
+        typed = [
+            row | numbers | {"partition_key": key, **{name: _time(row[name]) for name in ("time_hour", "recorded_at")}}
+            for row, numbers in zip(rows, whole, strict=True)
+        ]
         return pa.Table.from_pylist(typed, schema=SCHEMA)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise SourceError(f"{place}: {error}") from error

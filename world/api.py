@@ -1,6 +1,6 @@
 """The weather stations' REST API: GET /weather?month=2013-01&as_of=2013-02-03T05:00:00Z&page=1&limit=1000."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -9,9 +9,6 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from world.data import weather
-
-# an observation is published an hour after the hour that it is of
-PUBLISHED_AFTER = timedelta(hours=1)
 
 
 def _number(request: Request, name: str, default: int, most: int) -> int:
@@ -32,7 +29,7 @@ async def observations(request: Request) -> JSONResponse:
     if as_of.tzinfo is None:
         raise HTTPException(400, "as_of needs its zone, like 2013-02-03T05:00:00Z")
     limit, page = _number(request, "limit", 1000, 10_000), _number(request, "page", 1, 100_000)
-    known = [row | {"time_hour": row["time_hour"].isoformat()} for row in rows if row["time_hour"] + PUBLISHED_AFTER <= as_of]
+    known = [row | {name: row[name].isoformat() for name in ("time_hour", "recorded_at")} for row in rows if row["recorded_at"] <= as_of]
     pages = max(1, -(-len(known) // limit))
     return JSONResponse({"data": known[(page - 1) * limit : page * limit], "page": page, "pages": pages, "total": len(known)})
 
