@@ -1,7 +1,8 @@
 """ingest: every source's rows of a partition → landing → checked → raw and quarantine.
 
 Reads the sources as of the partition's closing. Writes landing, raw, quarantine.rows, ops.ledger.
-Promises: the partition's rows are in raw once, or in quarantine with their reason; raw changes in one transaction or not at all.
+Promises: the partition's rows are in raw once, or in quarantine with their reason; raw changes in one transaction or not at all;
+what came late for other partitions reopens them.
 """
 
 from typing import Any
@@ -31,7 +32,15 @@ def ingest() -> None:
 
         publish(attempt)
 
-    publish(check(load()))
+    @task
+    def reopen_changed(dag_run: Any = None) -> list[str]:
+        from ingestion.late import reopen
+
+        return reopen(dag_run.partition_key)
+
+    landed = load()
+    published = publish(check(landed))
+    landed >> reopen_changed() >> published
 
 
 ingest()

@@ -8,11 +8,14 @@ from typing import Any
 
 from airflow.sdk import PartitionedAssetTimetable, dag, task
 
-from flightdeck.orchestration import DECISION, DEFAULTS, VERDICT
+from flightdeck.orchestration import DECISION, DEFAULTS, VERDICT, AwaitLedger
 
 
 @dag(schedule=PartitionedAssetTimetable(assets=DECISION), tags=["learning"], doc_md=__doc__, **DEFAULTS)
 def train() -> None:
+    # a partition that was reopened meanwhile is out of sight until it is built anew
+    settled = AwaitLedger(task_id="await_partitions", earlier="transform", own=["transform"])
+
     @task(task_id="train")
     def train_challenger(dag_run: Any = None) -> None:
         from ml.pipeline import train
@@ -25,7 +28,7 @@ def train() -> None:
 
         gate(dag_run.partition_key)
 
-    train_challenger() >> gate()
+    settled >> train_challenger() >> gate()
 
 
 train()

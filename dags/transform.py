@@ -1,7 +1,8 @@
 """transform: raw → staging → intermediate → marts, one partition, checked.
 
-Reads raw and the history of earlier partitions. Writes intermediate, marts, ops.ledger.
-Promises: partitions in key order; readers see the partition only once it is built and checked.
+Reads raw and the history of earlier partitions. Writes intermediate, marts, the lake, ops.ledger.
+Promises: partitions in key order; readers see the partition only once it is built and checked; when what it hands on to the next
+one has changed, that is built anew.
 """
 
 from typing import Any
@@ -13,7 +14,7 @@ from flightdeck.orchestration import DEFAULTS, MARTS, RAW, AwaitLedger
 
 @dag(schedule=PartitionedAssetTimetable(assets=RAW), tags=["data"], doc_md=__doc__, **DEFAULTS)
 def transform() -> None:
-    earlier = AwaitLedger(task_id="await_earlier", earlier="transform")
+    earlier = AwaitLedger(task_id="await_earlier", earlier="transform", own=["plan"])
 
     @task
     def build(dag_run: Any = None) -> dict[str, Any]:
@@ -33,9 +34,21 @@ def transform() -> None:
 
         publish(attempt)
 
+    @task
+    def rebuild_next(dag_run: Any = None) -> None:
+        from flightdeck.transform import rebuild_next
+
+        rebuild_next(dag_run.partition_key)
+
+    @task
+    def deliver(dag_run: Any = None) -> None:
+        from flightdeck.lake import deliver
+
+        deliver(dag_run.partition_key)
+
     built = build()
     earlier >> built
-    publish(check(built))
+    publish(check(built)) >> [rebuild_next(), deliver()]
 
 
 transform()

@@ -13,7 +13,7 @@ from flightdeck.orchestration import DEFAULTS, MONTHLY, AwaitLedger
 
 @dag(schedule=CronPartitionTimetable(**MONTHLY), tags=["world"], doc_md=__doc__, **DEFAULTS)
 def world() -> None:
-    earlier = AwaitLedger(task_id="await_earlier", earlier="deploy")
+    earlier = AwaitLedger(task_id="await_earlier", earlier="deploy", own=["plan"])
 
     @task
     def requests(dag_run: Any = None) -> None:

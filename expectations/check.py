@@ -24,7 +24,7 @@ def tables(schema: str) -> list[str]:
 def check_landing(handed: dict[str, Any]) -> dict[str, Any]:
     """Check what the attempt landed; rows to quarantine are noted in landing.failures, for the publish transaction to move."""
     with step(Attempt(**handed)) as attempt, connect() as connection:
-        for table in tables("landing"):
+        for table in (table for table in tables("landing") if f"landed_{table}" in attempt.facts):
             outcome = _checked(attempt, "landing", table, f"{table}_batch")
             with connection.transaction():
                 _note(connection, attempt, table, outcome)

@@ -6,6 +6,7 @@ What is published, `status` and the order of the learning stages all read it. Re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import wraps
 from typing import Any
 
@@ -17,6 +18,22 @@ from flightdeck.warehouse import Connection, Row, connect, lock, query
 
 # These end an attempt well; `published` is the word of the stages that publish data.
 ENDED = ["published", "done"]
+# These are done again when a partition is reopened; the good end of every other stage stays a fact.
+DATA = ["ingest", "transform"]
+UNFINISHED = """
+select distinct partition_key from ops.ledger l where partition_key < %(before)s and not exists (
+    select from ops.ledger e where e.partition_key = l.partition_key and e.stage = %(stage)s and e.state = any(%(ended)s)
+    and (%(stage)s <> all(%(data)s) or e.id > coalesce((
+        select max(id) from ops.ledger r where r.partition_key = l.partition_key and r.state = 'reopened'), 0)))
+order by 1"""
+REOPENED = """
+select distinct partition_key from ops.ledger r where state = 'reopened' and partition_key <= %s and not exists (
+    select from ops.ledger e where e.partition_key = r.partition_key and e.stage = %s and e.state = any(%s) and e.id > r.id)
+order by 1"""
+# a reopened partition will be read until then, even before it has been
+READ_UNTIL = """
+select partition_key, max((inputs ->> 'as_of')::timestamptz) as as_of from ops.ledger l
+where stage = %s and state in ('published', 'reopened') and inputs ? 'as_of' group by 1 order by 1"""
 
 
 class Superseded(RuntimeError):
@@ -69,9 +86,15 @@ def begin(stage: str, key: str | None) -> Attempt:
 
 @contextmanager
 def step(attempt: Attempt) -> Iterator[Attempt]:
-    """A step of a stage that several tasks share: whatever is raised is recorded as `failed`, with its reason, and raised on."""
+    """A step of a stage that several tasks share: whatever is raised is recorded as `failed`, with its reason, and raised on.
+
+    An attempt that a newer one has overtaken just ends, as `superseded`: its work is being done.
+    """
     try:
         yield attempt
+    except Superseded as overtaken:
+        attempt.facts |= {"reason": str(overtaken)}
+        attempt.record("superseded")
     except BaseException as error:
         attempt.facts |= {"error": f"{type(error).__name__}: {error}"[:2000]}
         attempt.record("failed")
@@ -115,7 +138,22 @@ def last(stage: str, key: str) -> Row | None:
 def plan(keys: list[str]) -> None:
     """Record that these partitions will come, so that later ones wait for them, in whatever order their runs arrive."""
     for key in keys:
-        Attempt("plan", partition(key).key, 0).record("planned")
+        Attempt("replay", partition(key).key, 0).record("planned")
+
+
+def reopen(connection: Connection, stage: str, key: str, inputs: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Record that a data stage and those after it have to be done again for `key`: whoever reads the partition waits for that."""
+    Attempt(stage, key, _newest_attempt(connection, stage, key), inputs, {}, facts).record("reopened", connection)
+
+
+def reopened(up_to: str = "9999-12") -> list[str]:
+    """Partitions, up to a key, that were reopened and have not been published anew."""
+    return [row["partition_key"] for row in query(REOPENED, up_to, DATA[-1], ENDED)]
+
+
+def read_until(stage: str) -> dict[str, datetime]:
+    """Until which time the sources of each partition have been read, or will have been."""
+    return {row["partition_key"]: row["as_of"] for row in query(READ_UNTIL, stage)}
 
 
 def published(before: str | None = None) -> list[str]:
@@ -126,9 +164,6 @@ def published(before: str | None = None) -> list[str]:
 
 def unfinished_before(stage: str, key: str) -> list[str]:
     """Earlier partitions that the ledger knows of and that this stage has not ended: what `key` has to wait for."""
-    rows = query(
-        "select distinct partition_key from ops.ledger l where partition_key < %s and not exists"
-        " (select from ops.ledger e where e.partition_key = l.partition_key and e.stage = %s and e.state = any(%s)) order by 1",
-        key, stage, ENDED,
-    )  # fmt: skip
+    with connect() as connection:
+        rows = connection.execute(UNFINISHED, {"before": key, "stage": stage, "ended": ENDED, "data": DATA}).fetchall()
     return [row["partition_key"] for row in rows]

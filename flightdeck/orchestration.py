@@ -29,11 +29,12 @@ MONTHLY = {"cron": "0 0 3 * *", "timezone": settings().timezone, "run_offset": -
 
 
 def missing(earlier: str, own: list[str], key: str) -> list[str]:
-    """What `key` has to wait for: earlier partitions that have not ended stage `earlier`, and its own stages `own`."""
+    """What `key` has to wait for: earlier partitions that have not ended stage `earlier` or were reopened, and its own stages `own`."""
     from flightdeck import ledger
 
-    waiting = [f"{earlier} of {other}" for other in ledger.unfinished_before(earlier, key)]
-    return waiting + [f"{stage} of {key}" for stage in own if ledger.last(stage, key) is None]
+    before = {f"{earlier} of {other}" for other in ledger.unfinished_before(earlier, key)}
+    before |= {f"{ledger.DATA[-1]} of {other}" for other in ledger.reopened(key) if other < key or ledger.DATA[-1] in own}
+    return sorted(before) + [f"{stage} of {key}" for stage in own if ledger.last(stage, key) is None]
 
 
 class LedgerTrigger(BaseTrigger):

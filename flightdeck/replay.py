@@ -14,9 +14,9 @@ from flightdeck.warehouse import Row, query
 
 # A month is through when this has ended; each of these DAGs gets a run, all others follow from assets.
 LAST_STAGE = "deploy"
-PRODUCERS = ["world", "ingest"]
+PRODUCERS = ["timetable", "world", "ingest"]
 RECOVERY_SECONDS = 120
-NEWS = "select id, partition_key, stage, attempt, state, facts, at from ops.ledger where id > %s and partition_key = any(%s) and stage <> 'plan' order by id"
+NEWS = "select id, partition_key, stage, attempt, state, facts, at from ops.ledger where id > %s and partition_key = any(%s) and state <> 'planned' order by id"
 OPEN = """
 select partition_key from unnest(%s::text[]) as wanted (partition_key) where not exists (
     select from ops.ledger l where l.partition_key = wanted.partition_key and l.stage = %s and l.state = 'done')
@@ -46,12 +46,14 @@ def replay(keys: list[str], tell: Callable[[Row, float], None], idle: Callable[[
         for dag in PRODUCERS:
             airflow.trigger(dag, key)
     running: dict[tuple[str, str], Row] = {}
-    open_keys, seen, answered = keys, begun, time.monotonic()
+    open_keys, watched, seen, answered = keys, set(keys), begun, time.monotonic()
     while open_keys:
         try:
             # what is open is asked before what is new: so the last news are told, too
-            open_keys = [row["partition_key"] for row in query(OPEN, keys, LAST_STAGE, sent, begun)]
-            for news in query(NEWS, seen, keys):
+            reopened = ledger.reopened()
+            watched |= set(reopened)
+            open_keys = [row["partition_key"] for row in query(OPEN, keys, LAST_STAGE, sent, begun)] + reopened
+            for news in query(NEWS, seen, sorted(watched)):
                 seen = news["id"]
                 tell(news, _seconds(news, running))
             _raise_failures(airflow.failed(since, open_keys))
@@ -77,7 +79,7 @@ def _seconds(news: Row, running: dict[tuple[str, str], Row]) -> float:
 
 def _await_dags(airflow: Airflow, seconds: float = 60) -> None:
     """The DAG processor reads the files a moment after it has started."""
-    wanted, deadline = {"ingest", "transform", "monitor", "train", "deploy", "world"}, time.monotonic() + seconds
+    wanted, deadline = {*PRODUCERS, "transform", "monitor", "train", "deploy"}, time.monotonic() + seconds
     while not wanted <= airflow.dags():
         if time.monotonic() > deadline:
             raise ReplayFailed(f"Airflow does not know the DAGs {', '.join(sorted(wanted - airflow.dags()))}; {'; '.join(airflow.import_errors())}")

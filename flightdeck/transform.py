@@ -4,13 +4,21 @@ import json
 import os
 import shutil
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
+from psycopg import sql
+
 from flightdeck import ledger
+from flightdeck.airflow_api import Airflow
 from flightdeck.settings import ROOT, settings
-from flightdeck.warehouse import connect, lock
+from flightdeck.warehouse import Connection, connect, lock
 
 PARTITIONED = ["--select", "intermediate", "marts", "test_type:singular"]
+# models with this tag are what a partition hands on to later ones
+CARRIED = "carried"
+QUIET = ["--quiet", "--log-level", "none", "--log-level-file", "none"]
+CHECKSUM = sql.SQL("select md5(string_agg(t::text, '' order by t::text)) as sum from {} t where partition_key = %s")
 
 
 class BuildFailed(RuntimeError):
@@ -24,21 +32,62 @@ def build(key: str | None) -> dict[str, Any]:
         if source is None:
             raise BuildFailed(f"{attempt.key} has not been published by ingest; run `ingest` for it first")
         attempt.inputs["ingest"] = source["attempt"]
+        carried = _carried(connection, attempt.key)
         if attempt.key in ledger.published():
             # readers must not see a partition half old and half new
             attempt.record("withdrawn")
-        options = ["--no-write-json", "--cache-selected-only", "--exclude-resource-type", "unit_test"]
-        results = run("build", *PARTITIONED, *options, "--vars", json.dumps({"partition": attempt.key}))
+        results = _build(PARTITIONED, attempt.key)
         attempt.facts["rows"] = {node.node.name: node.adapter_response.get("rows_affected") for node in results if node.node.resource_type == "model"}
         attempt.facts["tests"] = sum(node.node.resource_type == "test" for node in results)
+        attempt.facts["warnings"] = {node.node.name: node.failures for node in results if str(node.status) == "warn"}
+        attempt.facts["carried_changed"] = _carried(connection, attempt.key) != carried
     return asdict(attempt)
 
 
 def publish(handed: dict[str, Any]) -> None:
-    """Let readers at the partition that was built and checked."""
+    """Let readers at the partition that was built and checked; the next one is reopened when what it was built from has changed."""
     with ledger.step(ledger.Attempt(**handed)) as attempt, connect() as connection, connection.transaction():
         attempt.claim(connection)
+        following = [key for key in ledger.published() if key > attempt.key]
+        if attempt.facts["carried_changed"] and following:
+            attempt.outputs["reopened"] = following[0]
+            ledger.reopen(connection, "transform", following[0], {}, {"built_from": attempt.key})
         attempt.record("published", connection)
+
+
+def rebuild_next(key: str) -> None:
+    """Start the run of the partition that publishing `key` has reopened, if any."""
+    done = ledger.last("transform", key)
+    if done and (following := done["outputs"].get("reopened")):
+        Airflow().trigger("transform", following)
+
+
+def plan(key: str | None) -> None:
+    """Build the models that need only what was planned for the partition, so that requests can be answered before its facts come."""
+    with ledger.step(ledger.begin("plan", key)) as attempt, connect() as connection, lock(connection, f"build/{attempt.key}"):
+        results = _build(["--select", "tag:plan"], attempt.key)
+        attempt.facts["rows"] = {node.node.name: node.adapter_response.get("rows_affected") for node in results if node.node.resource_type == "model"}
+        attempt.record("done")
+
+
+def _build(select: list[str], key: str) -> list[Any]:
+    options = ["--no-write-json", "--cache-selected-only", "--exclude-resource-type", "unit_test"]
+    return run("build", *select, *options, "--vars", json.dumps({"partition": key}))
+
+
+def _carried(connection: Connection, key: str) -> dict[str, str | None]:
+    """A checksum of each relation that the partition hands on."""
+    sums = {}
+    for relation in _handed_on():
+        row = connection.execute(CHECKSUM.format(sql.Identifier(*relation)), (key,)).fetchone()
+        sums[".".join(relation)] = row["sum"] if row else None
+    return sums
+
+
+@lru_cache
+def _handed_on() -> list[tuple[str, str]]:
+    nodes = _parsed().nodes.values()
+    return sorted((node.schema, node.alias) for node in nodes if node.resource_type == "model" and CARRIED in node.tags)
 
 
 def prepare() -> None:
@@ -59,6 +108,19 @@ def run(*command: str) -> list[Any]:
     """One dbt command on the parsed project; returns its node results. Raises BuildFailed."""
     from dbt.cli.main import dbtRunner
 
+    done = dbtRunner(manifest=_parsed()).invoke([*command, *QUIET])
+    if done.exception:
+        raise BuildFailed(f"dbt {command[0]}: {done.exception}") from done.exception
+    results = list(getattr(done.result, "results", []))
+    if failed := [f"{node.node.name}: {node.message}" for node in results if str(node.status) in ("error", "fail", "runtime error")]:
+        raise BuildFailed(f"dbt {command[0]}: {'; '.join(failed)}")
+    return results
+
+
+def _parsed() -> Any:
+    """dbt's manifest. Changed variables would force a full parse (9 s against 2): so the project is parsed without them, and handed over."""
+    from dbt.cli.main import dbtRunner
+
     s = settings()
     os.environ |= {
         "DBT_ENV_SECRET_WORKER": s.secret("postgres_worker"),
@@ -69,16 +131,10 @@ def run(*command: str) -> list[Any]:
         "DBT_TARGET_PATH": str(s.home / "dbt"),
         "DBT_LOG_PATH": str(s.logs),
     }
-    quiet = ["--quiet", "--log-level", "none", "--log-level-file", "none"]
-    # changed variables would force a full parse (9 s against 2): so the project is parsed without them, and handed over
-    parsed = dbtRunner().invoke(["parse", *quiet])
-    done = dbtRunner(manifest=parsed.result).invoke([*command, *quiet]) if parsed.success else parsed
-    if done.exception:
-        raise BuildFailed(f"dbt {command[0]}: {done.exception}") from done.exception
-    results = list(getattr(done.result, "results", []))
-    if failed := [f"{node.node.name}: {node.message}" for node in results if str(node.status) in ("error", "fail", "runtime error")]:
-        raise BuildFailed(f"dbt {command[0]}: {'; '.join(failed)}")
-    return results
+    parsed = dbtRunner().invoke(["parse", *QUIET])
+    if not parsed.success:
+        raise BuildFailed(f"dbt parse: {parsed.exception}") from parsed.exception
+    return parsed.result
 
 
 if __name__ == "__main__":

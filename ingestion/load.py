@@ -1,44 +1,67 @@
-"""The first step of `ingest`: every source's rows of a partition into `landing`, by dlt, one load of a source at a time."""
+"""The first step of a stage that ingests: its sources' rows of a partition into `landing`, by dlt, one load of a source at a time."""
 
 import shutil
 import tempfile
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import dlt
 from dlt.pipeline.exceptions import PipelineStepFailed
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from flightdeck import ledger
-from flightdeck.partitions import partition
+from flightdeck.contracts import Contract, contracts
+from flightdeck.partitions import Partition, partition
 from flightdeck.settings import ROOT, settings
 from flightdeck.warehouse import Connection, connect, lock
-from ingestion import operations, registry, stations
-from ingestion.contract import SourceError
+from ingestion import operations, registry, stations, timetable
+from ingestion.contract import Reading, SourceError
+from ingestion.settle import settle
 
-# source → the tables that it brings
-SOURCES: dict[str, tuple[Any, list[str]]] = {
-    "operations": (operations, ["flights"]),
-    "stations": (stations, ["weather"]),
-    "registry": (registry, registry.TABLES),
+# stage → its sources. A plan is read as it was known when its partition began, facts as of the newest closing.
+STAGES: dict[str, dict[str, Any]] = {
+    "ingest": {"operations": operations, "stations": stations, "registry": registry},
+    "timetable": {"timetable": timetable},
 }
 OURS = {"partition_key", "entity_id", "_dlt_load_id"}
 
 
-def load(key: str | None) -> dict[str, Any]:
-    """Begin an attempt of `ingest` and land all sources; returns the attempt, for `check` and `publish` to go on with."""
-    with ledger.step(ledger.begin("ingest", key)) as attempt, connect() as connection:
-        columns = {table: [name for name in names if name not in OURS] for table, names in raw_columns(connection).items()}
-        for source, (module, tables) in SOURCES.items():
-            # dlt's staging is shared by all loads of a source, whatever their partitions: two at once lose or double rows
-            with lock(connection, f"landing/{source}"):
-                attempt.inputs[source] = _run(source, module.resources(partition(attempt.key), columns), attempt.key)
-                _index(connection, tables)
-        make_batches(connection)
-        for source, (_, tables) in SOURCES.items():
-            for table in tables:
-                attempt.facts[f"landed_{table}"] = _landed(connection, table, attempt.key, attempt.inputs[source])
+def load(key: str | None, stage: str = "ingest") -> dict[str, Any]:
+    """Begin an attempt of `stage` and land all its sources; returns the attempt, for `check` and `publish` to go on with."""
+    with ledger.step(ledger.begin(stage, key)) as attempt, connect() as connection:
+        as_of = known_at(stage, partition(attempt.key))
+        attempt.inputs["as_of"] = as_of.isoformat()
+        for source, module in STAGES[stage].items():
+            _land(connection, attempt, source, module, Reading(partition(attempt.key), as_of))
     return asdict(attempt)
+
+
+def known_at(stage: str, partition: Partition) -> datetime:
+    """A plan: its partition's start. Facts: the newest time that any partition's were read at, its own closing at least."""
+    return partition.start if stage == "timetable" else max([partition.closes, *ledger.read_until(stage).values()])
+
+
+def tables(source: str) -> list[Contract]:
+    """The contracts of what a source brings."""
+    return [contract for contract in contracts().values() if contract.source == source]
+
+
+def _land(connection: Connection, attempt: ledger.Attempt, source: str, module: Any, reading: Reading) -> None:
+    # dlt's staging is shared by all loads of a source, whatever their partitions: two at once lose or double rows
+    with lock(connection, f"landing/{source}"):
+        attempt.inputs[source] = _run(source, module.resources(reading), attempt.key)
+        for contract in tables(source):
+            _index(connection, contract.table)
+            _evolve(connection, contract.table)
+            make_batch(connection, contract.table)
+            loaded = _loaded(connection, contract.table, attempt.key, attempt.inputs[source])
+            rejected = _reject(connection, attempt, contract, reading, loaded)
+            attempt.facts[f"landed_{contract.table}"] = loaded + rejected
+            attempt.facts |= {f"{what}_{contract.table}": rows for what, rows in settle(connection, contract, attempt.key).items()}
+    if reading.notes:
+        attempt.facts["schema_changes"] = attempt.facts.get("schema_changes", []) + reading.notes
 
 
 def _run(source: str, resources: list[Any], key: str) -> str:
@@ -70,22 +93,47 @@ def raw_columns(connection: Connection) -> dict[str, list[str]]:
     return columns
 
 
-def make_batches(connection: Connection) -> None:
-    """The views on one landed partition. Two who make the same view at once collide, `or replace` or not."""
+def make_batch(connection: Connection, table: str) -> None:
+    """The view on one landed partition. Two who make the same view at once collide, `or replace` or not."""
     with lock(connection, "landing/batches"):
-        connection.execute((ROOT / "ingestion/batches.sql").read_bytes())
+        connection.execute((ROOT / f"ingestion/batches/{table}.sql").read_bytes())
 
 
-def _index(connection: Connection, tables: list[str]) -> None:
-    for table in tables:
-        connection.execute(sql.SQL("create index if not exists {} on landing.{} (partition_key)").format(sql.Identifier(f"{table}_key"), sql.Identifier(table)))
+def _index(connection: Connection, table: str) -> None:
+    connection.execute(sql.SQL("create index if not exists {} on landing.{} (partition_key)").format(sql.Identifier(f"{table}_key"), sql.Identifier(table)))
 
 
-def _landed(connection: Connection, table: str, key: str, load_id: str) -> int:
-    """Rows that this load landed, counted in the table: dlt's own counts are wrong for some formats, and a source that has become
+def _evolve(connection: Connection, table: str) -> None:
+    """Raw follows landing: a new column that the contract lets in gets its place there."""
+    new = connection.execute(
+        "select column_name, data_type from information_schema.columns l where table_schema = 'landing' and table_name = %s and not exists"
+        " (select from information_schema.columns r where r.table_schema = 'raw' and r.table_name = l.table_name and r.column_name = l.column_name)"
+        " and column_name <> 'partition_key'",
+        (table,),
+    )
+    for column in new.fetchall():
+        name = sql.Identifier(column["column_name"])
+        connection.execute(sql.SQL("alter table raw.{} add column if not exists {} {}").format(sql.Identifier(table), name, sql.SQL(column["data_type"])))
+
+
+def _loaded(connection: Connection, table: str, key: str, load_id: str) -> int:
+    """Rows of this load, counted in the table: dlt's own counts are wrong for some formats, and a source that has become
     empty leaves the rows of the load before where they were."""
     count = "select count(*) as n from landing.{} where partition_key = %s and _dlt_load_id = %s"
     row = connection.execute(sql.SQL(count).format(sql.Identifier(table)), (key, load_id)).fetchone()
     if not row or not row["n"]:
         raise SourceError(f"{table} has no rows for {key}")
     return int(row["n"])
+
+
+def _reject(connection: Connection, attempt: ledger.Attempt, contract: Contract, reading: Reading, loaded: int) -> int:
+    """Keep what could not be read for `publish` to hold; raises SourceError when it is more than the contract stands."""
+    rejected = [row for row in reading.rejected if row.table == contract.table]
+    if len(rejected) > contract.most_quarantined * (loaded + len(rejected)):
+        raise SourceError(f"{len(rejected)} of {loaded + len(rejected)} rows of {contract.table} cannot be read, the first: {rejected[0].reason}")
+    with connection.transaction():
+        connection.execute("delete from landing.rejected where source_table = %s and partition_key = %s", (contract.table, attempt.key))
+        with connection.cursor() as cursor:
+            values = [(contract.table, attempt.key, attempt.number, Jsonb(row.row), row.reason) for row in rejected]
+            cursor.executemany("insert into landing.rejected values (%s, %s, %s, %s, %s)", values)
+    return len(rejected)

@@ -6,7 +6,7 @@ from psycopg import sql
 
 from flightdeck.ledger import Attempt, step
 from flightdeck.warehouse import Connection, connect
-from ingestion.load import SOURCES, raw_columns
+from ingestion.load import STAGES, raw_columns, tables
 
 REPLACE = "delete from raw.{table} where partition_key = %(key)s"
 # Reference data carry no partition: the newest partition's load replaces them whole.
@@ -27,6 +27,13 @@ select %(table)s, %(key)s, b.entity_id, to_jsonb(b) - '{{{{row_id,entity_id}}}}'
 from landing.{{batch}} b join (select row_id, string_agg(distinct expectation, ', ') as expectation from {NOTES} group by row_id) f using (row_id)
 where b._dlt_load_id = %(load)s"""
 
+# what could not be read has no key that one could trust
+HOLD_REJECTED = """
+insert into quarantine.rows (source_table, partition_key, row, expectation, load_id)
+select source_table, partition_key, row, reason, %(load)s from landing.rejected
+where source_table = %(table)s and partition_key = %(key)s and attempt = %(attempt)s"""
+FORGET = "delete from landing.{} where source_table = %s and partition_key = %s and attempt <= %s"
+
 
 class Lost(RuntimeError):
     """Landed, published and quarantined rows do not add up; nothing was published."""
@@ -39,11 +46,12 @@ def publish(handed: dict[str, Any]) -> None:
         connection.execute("select set_config('flightdeck.partition', %s, true)", (attempt.key,))
         columns = raw_columns(connection)
         newer = connection.execute(NEWER, (attempt.key,)).fetchone()
-        for source, (_, tables) in SOURCES.items():
-            for table in tables:
+        for source in STAGES[attempt.stage]:
+            for table in (contract.table for contract in tables(source)):
                 if "partition_key" in columns[table] or not newer:
                     _move(connection, attempt, table, columns[table], attempt.inputs[source])
-        connection.execute("delete from landing.failures where partition_key = %s and attempt <= %s", (attempt.key, attempt.number))
+                for name in ("failures", "rejected"):
+                    connection.execute(FORGET.format(name), (table, attempt.key, attempt.number))  # type: ignore[arg-type]
         attempt.record("published", connection)
 
 
@@ -61,6 +69,8 @@ def _move(connection: Connection, attempt: Attempt, table: str, columns: list[st
     noted = connection.execute(NOTED, values).fetchone()
     if noted and held != noted["n"]:
         raise Lost(f"{table} of {attempt.key}: the check noted {noted['n']} rows to hold, and {held} of them are still where they were; run it again")
-    if published + held != attempt.facts[f"landed_{table}"]:
-        raise Lost(f"{table} of {attempt.key}: {attempt.facts[f'landed_{table}']} rows landed, but {published} to publish and {held} to hold; run it again")
+    held += connection.execute(HOLD_REJECTED, values).rowcount
+    landed, settled = attempt.facts[f"landed_{table}"], sum(attempt.facts.get(f"{what}_{table}", 0) for what in ("superseded", "duplicates"))
+    if published + held + settled != landed:
+        raise Lost(f"{table} of {attempt.key}: {landed} rows landed, but {published} to publish, {held} to hold and {settled} settled; run it again")
     attempt.facts |= {f"published_{table}": published, f"quarantined_{table}": held}

@@ -1,46 +1,41 @@
 """The registries' file drops → landing.planes, airports, airlines: the newest dated folder at `as_of`."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dlt
 import pyarrow as pa
-import pyarrow.csv
 
+from flightdeck.contracts import Contract, contracts
 from flightdeck.partitions import Partition
-from flightdeck.settings import settings
-from ingestion.contract import MERGE, SCHEMA_CONTRACT, SourceError, require_columns
-
-TEXT = ["tailnum", "type", "manufacturer", "model", "engine", "faa", "name", "dst", "tzone", "carrier"]
-WHOLE = ["year", "engines", "seats", "speed", "alt"]
-TYPES = {name: pa.string() for name in TEXT} | {name: pa.int64() for name in WHOLE} | {name: pa.float64() for name in ("lat", "lon", "tz")}
-TABLES = ["planes", "airports", "airlines"]
+from ingestion.contract import MERGE, Reading, SourceError, schema_contract
+from ingestion.files import dropped, read
 
 
-def resources(partition: Partition, columns: dict[str, list[str]]) -> list[Any]:
-    folder = newest_drop(settings().home / "world" / "files", partition)
-    return [_resource(folder / f"{name}.csv", partition.key, columns[name]) for name in TABLES]
+def resources(reading: Reading) -> list[Any]:
+    folder = newest_drop(dropped(), reading.as_of)
+    return [_resource(folder, contract, reading) for contract in contracts().values() if contract.source == "registry"]
 
 
-def newest_drop(folder: Path, partition: Partition) -> Path:
-    """The newest folder named by a date at or before the partition's closing."""
-    closes = partition.closes.date().isoformat()
-    drops = sorted(path for path in folder.glob("????-??-??") if path.name <= closes)
+def changed(partition: Partition, after: datetime, as_of: datetime) -> int:
+    """Nothing: a newer drop is of the partition that it comes in, and changes no earlier one."""
+    return 0
+
+
+def newest_drop(folder: Path, as_of: datetime) -> Path:
+    """The newest folder named by a date at or before `as_of`."""
+    date = as_of.astimezone(UTC).date().isoformat()
+    drops = sorted(path for path in folder.glob("????-??-??") if path.name <= date)
     if not drops:
-        raise SourceError(f"registry has no drop at or before {closes} in {folder}")
+        raise SourceError(f"registry has no drop at or before {date} in {folder}")
     return drops[-1]
 
 
-def _resource(path: Path, key: str, columns: list[str]) -> Any:
-    @dlt.resource(name=path.stem, write_disposition=MERGE, merge_key="partition_key", schema_contract=SCHEMA_CONTRACT)
+def _resource(folder: Path, contract: Contract, reading: Reading) -> Any:
+    @dlt.resource(name=contract.table, write_disposition=MERGE, merge_key="partition_key", schema_contract=schema_contract(contract))
     def rows() -> Iterator[pa.Table]:
-        try:
-            options = pa.csv.ConvertOptions(column_types=TYPES, null_values=["NA", ""], strings_can_be_null=True)
-            table = pa.csv.read_csv(path, convert_options=options)
-        except (OSError, pa.ArrowException) as error:
-            raise SourceError(f"registry, file {path.name} of {path.parent.name}: {error}") from error
-        require_columns(f"registry, file {path.name} of {path.parent.name}", columns, table.column_names)
-        yield table.append_column("partition_key", pa.array([key] * len(table), pa.string()))
+        yield read(folder / f"{contract.table}.csv", contract.table, "registry", reading)
 
     return rows

@@ -2,80 +2,88 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from operator import index
 from typing import Any
 
 import dlt
 import httpx
 import pyarrow as pa
 
+from flightdeck.contracts import contracts
 from flightdeck.partitions import Partition
 from flightdeck.settings import settings
-from ingestion.contract import MERGE, SCHEMA_CONTRACT, SourceError, require_columns
+from ingestion.contract import JSON, MERGE, Reading, SourceError, arrow_types, schema_contract
 
 # 35 ms a request here, whatever its size
 PAGE_ROWS = 1000
-WHOLE = ["year", "month", "day", "hour"]
-SCHEMA = pa.schema(
-    [("origin", pa.string())]
-    + [(name, pa.int64()) for name in WHOLE]
-    + [(name, pa.float64()) for name in ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")]
-    + [("time_hour", pa.timestamp("us", "UTC")), ("recorded_at", pa.timestamp("us", "UTC")), ("partition_key", pa.string())]
-)
+TRIES = 4
 
 
-def resources(partition: Partition, columns: dict[str, list[str]]) -> list[Any]:
-    @dlt.resource(name="weather", write_disposition=MERGE, merge_key="partition_key", schema_contract=SCHEMA_CONTRACT)
+def resources(reading: Reading) -> list[Any]:
+    @dlt.resource(name="weather", write_disposition=MERGE, merge_key="partition_key", schema_contract=schema_contract(contracts()["weather"]))
     def weather() -> Iterator[pa.Table]:
-        rows, total, page, pages = 0, 0, 0, 1
-        with httpx.Client(base_url=settings().url("world"), timeout=30, transport=httpx.HTTPTransport(retries=2)) as client:
+        key, rows, total, page, pages = reading.partition.key, 0, 0, 0, 1
+        with _client() as client:
             while page < pages:
                 page += 1
-                body = _page(client, partition, page)
+                body = _page(client, reading, page)
                 total, pages = body["total"], body["pages"]
                 rows += len(body["data"])
-                yield _table(body["data"], partition.key, columns["weather"], page)
+                yield _table(reading, body["data"], f"stations, page {page} of {key}")
         if rows != total:
-            raise SourceError(f"stations sent {rows} rows for {partition.key} where it announced {total}")
+            raise SourceError(f"stations sent {rows} rows for {key} where it announced {total}")
 
     return [weather]
 
 
-def _page(client: httpx.Client, partition: Partition, page: int) -> dict[str, Any]:
-    as_of = partition.closes.astimezone(UTC).isoformat()
-    place = f"stations, page {page} of {partition.key}"
-    try:
-        answer = client.get("/weather", params={"month": partition.key, "as_of": as_of, "page": page, "limit": PAGE_ROWS})
-        answer.raise_for_status()
-        body = answer.json()
-    except (httpx.HTTPError, ValueError) as error:
-        raise SourceError(f"{place}: {error}") from error
+def changed(partition: Partition, after: datetime, as_of: datetime) -> int:
+    """Observations of the partition that were recorded after `after` and up to `as_of`: late ones and corrections."""
+    parameters = {"month": partition.key, "after": _utc(after), "as_of": _utc(as_of)}
+    with _client() as client:
+        body = _get(client, "/weather/changes", parameters, f"stations, changes of {partition.key}")
+    if not isinstance(body, dict) or not isinstance(body.get("rows"), int):
+        raise SourceError(f"stations, changes of {partition.key}: expected rows, got {str(body)[:200]}")
+    return int(body["rows"])
+
+
+def _client() -> httpx.Client:
+    return httpx.Client(base_url=settings().url("world"), timeout=30, transport=httpx.HTTPTransport(retries=2))
+
+
+def _utc(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat()
+
+
+def _get(client: httpx.Client, path: str, parameters: dict[str, Any], place: str) -> Any:
+    """The answer's JSON; a server's error (5xx) is asked again, a few times."""
+    for last in (*[False] * (TRIES - 1), True):
+        try:
+            answer = client.get(path, params=parameters)
+            if answer.is_server_error and not last:
+                continue
+            answer.raise_for_status()
+            return answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise SourceError(f"{place}: {error}") from error
+    raise AssertionError("the last try returns or raises")
+
+
+def _page(client: httpx.Client, reading: Reading, page: int) -> dict[str, Any]:
+    key = reading.partition.key
+    place = f"stations, page {page} of {key}"
+    body = _get(client, "/weather", {"month": key, "as_of": _utc(reading.as_of), "page": page, "limit": PAGE_ROWS}, place)
     wanted = {"data": list, "page": int, "pages": int, "total": int}
     if not isinstance(body, dict) or any(not isinstance(body.get(name), kind) for name, kind in wanted.items()) or body["page"] != page:
         raise SourceError(f"{place}: not a page; expected data, page {page}, pages and total, got {str(body)[:200]}")
     return body
 
 
-def _time(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
-    if time.tzinfo is None:
-        raise ValueError(f"{text} has no zone")
-    return time
-
-
-def _table(rows: list[Any], key: str, columns: list[str], page: int) -> pa.Table:
-    place = f"stations, page {page} of {key}"
+def _table(reading: Reading, rows: list[Any], place: str) -> pa.Table:
     for row in rows:
         if not isinstance(row, dict):
             raise SourceError(f"{place}: {str(row)[:200]} is not a row")
-        require_columns(place, columns, list(row))
-    try:
-        # arrow would cut 5.5 to 5 in silence
-        whole = [{name: index(row[name]) for name in WHOLE} for row in rows]
-        typed = [
-            row | numbers | {"partition_key": key, **{name: _time(row[name]) for name in ("time_hour", "recorded_at")}}
-            for row, numbers in zip(rows, whole, strict=True)
-        ]
-        return pa.Table.from_pylist(typed, schema=SCHEMA)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise SourceError(f"{place}: {error}") from error
+    # rows that differ in their columns are looked at one by one, a page of one shape once
+    for shape in {tuple(row) for row in rows}:
+        reading.columns("weather", place, shape)
+    typed = reading.typed("weather", place, rows, JSON)
+    schema = pa.schema([*arrow_types("weather").items(), ("partition_key", pa.string())])
+    return pa.Table.from_pylist([row | {"partition_key": reading.partition.key} for row in typed], schema=schema)

@@ -14,13 +14,16 @@ create table if not exists ops.ledger (
     partition_key text not null,
     stage text not null,
     attempt int not null,
-    state text not null check (state in ('planned', 'started', 'withdrawn', 'published', 'done', 'failed')),
+    state text not null,
     inputs jsonb not null default '{}',
     outputs jsonb not null default '{}',
     facts jsonb not null default '{}',
     code text not null,
     at timestamptz not null default clock_timestamp()
 );
+alter table ops.ledger drop constraint if exists ledger_state_check;
+alter table ops.ledger add constraint ledger_state_check check (state in 
+    ('planned', 'started', 'withdrawn', 'reopened', 'superseded', 'published', 'done', 'failed'));
 create index if not exists ledger_stage_key on ops.ledger (stage, partition_key, id);
 
 -- Which version serves from which partition on; the registry's aliases mirror it.
@@ -84,6 +87,14 @@ create table if not exists landing.failures (
     attempt int not null,
     row_id text not null,
     expectation text not null
+);
+-- Rows that no landing table can take as they are, until their publish transaction moves them.
+create table if not exists landing.rejected (
+    source_table text not null,
+    partition_key text not null,
+    attempt int not null,
+    row jsonb not null,
+    reason text not null
 );
 reset role;
 

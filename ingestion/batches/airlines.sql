@@ -1,0 +1,2 @@
+create or replace view landing.airlines_batch as
+select a.ctid::text as row_id, carrier as entity_id, a.* from landing.airlines a where partition_key = current_setting('flightdeck.partition');
