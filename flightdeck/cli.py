@@ -146,12 +146,17 @@ def status(as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("name", type=click.Choice(["airflow", "mlflow", "reports", "serving", "warehouse", "world"]))
+@click.argument("name", type=click.Choice(["airflow", "lake", "mlflow", "reports", "serving", "warehouse", "world"]))
 @_friendly
 def url(name: str) -> None:
-    """Print a URL that works as it is: with user and password where one is needed (warehouse: read-only, for psql, SQLAlchemy and BI tools)."""
+    """Print a URL that works as it is: with user and password where one is needed.
+
+    warehouse is read-only, for psql, SQLAlchemy and BI tools; lake is a folder or a URI of Parquet, for DuckDB and pandas.
+    """
     if name == "warehouse":
         click.echo(settings().database_url("reader"))
+    elif name == "lake":
+        click.echo(settings().lake)
     else:
         click.echo(settings().url(name, "admin" if name in ("airflow", "mlflow") else ""))
 

@@ -14,7 +14,9 @@ from flightdeck.airflow_api import Airflow
 from flightdeck.settings import ROOT, settings
 from flightdeck.warehouse import Connection, connect, lock
 
-PARTITIONED = ["--select", "intermediate", "marts", "test_type:singular"]
+PARTITIONED = ["--select", "intermediate", "marts", "test_type:data"]
+# `buildable`: no test that needs more than the plans and what they are made of
+PLANNED = ["--select", "tag:plan", "--indirect-selection", "buildable"]
 # models with this tag are what a partition hands on to later ones
 CARRIED = "carried"
 QUIET = ["--quiet", "--log-level", "none", "--log-level-file", "none"]
@@ -37,9 +39,7 @@ def build(key: str | None) -> dict[str, Any]:
             # readers must not see a partition half old and half new
             attempt.record("withdrawn")
         results = _build(PARTITIONED, attempt.key)
-        attempt.facts["rows"] = {node.node.name: node.adapter_response.get("rows_affected") for node in results if node.node.resource_type == "model"}
-        attempt.facts["tests"] = sum(node.node.resource_type == "test" for node in results)
-        attempt.facts["warnings"] = {node.node.name: node.failures for node in results if str(node.status) == "warn"}
+        attempt.facts |= _facts(results)
         attempt.facts["carried_changed"] = _carried(connection, attempt.key) != carried
     return asdict(attempt)
 
@@ -65,14 +65,23 @@ def rebuild_next(key: str) -> None:
 def plan(key: str | None) -> None:
     """Build the models that need only what was planned for the partition, so that requests can be answered before its facts come."""
     with ledger.step(ledger.begin("plan", key)) as attempt, connect() as connection, lock(connection, f"build/{attempt.key}"):
-        results = _build(["--select", "tag:plan"], attempt.key)
-        attempt.facts["rows"] = {node.node.name: node.adapter_response.get("rows_affected") for node in results if node.node.resource_type == "model"}
+        results = _build(PLANNED, attempt.key)
+        attempt.facts = _facts(results)
         attempt.record("done")
 
 
 def _build(select: list[str], key: str) -> list[Any]:
     options = ["--no-write-json", "--cache-selected-only", "--exclude-resource-type", "unit_test"]
     return run("build", *select, *options, "--vars", json.dumps({"partition": key}))
+
+
+def _facts(results: list[Any]) -> dict[str, Any]:
+    """Rows by model, how many tests ran, and what those that count found."""
+    return {
+        "rows": {node.node.name: node.adapter_response.get("rows_affected") for node in results if node.node.resource_type == "model"},
+        "tests": sum(node.node.resource_type == "test" for node in results),
+        "warnings": {node.node.name: node.failures for node in results if str(node.status) == "warn"},
+    }
 
 
 def _carried(connection: Connection, key: str) -> dict[str, str | None]:

@@ -3,15 +3,19 @@
 dbt makes the same numbers offline (dbt_project/models/marts/features.sql); from_request makes them online.
 """
 
-from collections.abc import Mapping
-from datetime import datetime
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from typing import Any
 
 WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
+PLANNED = ["planned_clock_minutes", "departures_hour", "departures_day", "leg"]
 FEATURES = [
-    "carrier_code", "origin_code", "dest_code", "minute_of_day", "day_of_week", "distance",
+    "carrier_code", "origin_code", "dest_code", "minute_of_day", "day_of_week", "since_holiday", "distance", *PLANNED,
     "plane_built", "plane_seats", *WEATHER, "route_air_time",
 ]  # fmt: skip
+# a holiday further off than any in a whole year's list: there the list has begun or ended
+MOST_DAYS = 60
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MISSING = float("nan")
 
@@ -29,12 +33,25 @@ def code(text: str) -> float:
     return float(number)
 
 
+def since_holiday(day: date, holidays: Sequence[date]) -> float | None:
+    """Days since the nearest of the holidays (in order), negative before it; of two as near, the earlier one; None without one near."""
+    place = bisect_left(holidays, day)
+    near = [(day - holiday).days for holiday in holidays[max(place - 1, 0) : place + 1]]
+    days = min(near, key=lambda each: (abs(each), -each), default=None)
+    return None if days is None or abs(days) > MOST_DAYS else float(days)
+
+
 def from_request(
-    instance: Mapping[str, Any], departure: datetime, plane: tuple[float | None, float | None], route: tuple[int, int] | None, distance: float | None
+    instance: Mapping[str, Any],
+    departure: datetime,
+    plane: tuple[float | None, float | None],
+    route: tuple[int, int] | None,
+    planned: Sequence[float | None],
+    holidays: Sequence[date],
 ) -> dict[str, float | None]:
     """The features of one asked-for instance.
 
-    departure: local; plane: (year built, seats); route: (flights, minutes in the air) as of the history key; distance: miles.
+    departure: local; plane: (year built, seats); route: (flights, minutes in the air) as of the history key; planned: the values of PLANNED.
     """
     weather: Mapping[str, Any] = instance.get("weather") or {}
     return {
@@ -43,7 +60,9 @@ def from_request(
         "dest_code": code(instance["dest"]),
         "minute_of_day": float(departure.hour * 60 + departure.minute),
         "day_of_week": float(departure.isoweekday()),
-        "distance": distance,
+        "since_holiday": since_holiday(departure.date(), holidays),
+        "distance": instance.get("distance"),
+        **dict(zip(PLANNED, planned, strict=True)),
         "plane_built": plane[0],
         "plane_seats": plane[1],
         **{name: weather.get(name) for name in WEATHER},

@@ -13,7 +13,8 @@ from serving.release import Release, ReleaseRefused, load
 
 log = logging.getLogger("flightdeck.serving")
 NEWEST = "select id, release from ops.deployments where state = 'champion' order by id desc limit 1"
-CHANGED = "select coalesce(max(id), 0) as id from ops.ledger where state in ('published', 'withdrawn')"
+# what may be read has changed, or what is planned
+CHANGED = "select coalesce(max(id), 0) as id from ops.ledger where state in ('published', 'withdrawn') or (stage = 'plan' and state = 'done')"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Follower:
         newest = connection.execute(NEWEST).fetchone()
         changed = connection.execute(CHANGED).fetchone()
         if changed and changed["id"] != now.ledger:
-            now = replace(now, reference=Reference.read(connection), ledger=changed["id"])
+            now = replace(now, reference=Reference.read(connection, now.reference), ledger=changed["id"])
         if newest and newest["id"] != now.deployment:
             try:
                 now = replace(now, release=load(newest["release"]), deployment=newest["id"])

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from datetime import UTC
+from datetime import UTC, timedelta
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 
+# an observation is published an hour after the hour that it is of
+PUBLISHED_AFTER = timedelta(hours=1)
 NULLS = pa.csv.ConvertOptions(null_values=["NA", ""], strings_can_be_null=True)
 
 
@@ -35,9 +37,10 @@ def flights() -> pa.Table:
 
 @lru_cache
 def weather() -> dict[str, list[dict[str, Any]]]:
-    """Hourly observations by local month (`YYYY-MM`), each in order of time and station."""
+    """Hourly observations by local month (`YYYY-MM`), each in order of time and station; recorded_at is when it was published."""
     table = pa.csv.read_csv(folder() / "weather.csv", convert_options=NULLS).sort_by([("time_hour", "ascending"), ("origin", "ascending")])
     months: dict[str, list[dict[str, Any]]] = {}
     for row in table.to_pylist():
-        months.setdefault(f"{row['year']}-{row['month']:02}", []).append(row | {"time_hour": row["time_hour"].replace(tzinfo=UTC)})
+        time = row["time_hour"].replace(tzinfo=UTC)
+        months.setdefault(f"{row['year']}-{row['month']:02}", []).append(row | {"time_hour": time, "recorded_at": time + PUBLISHED_AFTER})
     return months

@@ -9,4 +9,6 @@ EXPECTATIONS = [
     gxe.ExpectColumnValuesToBeUnique(column="entity_id", meta=STOP),
     gxe.ExpectColumnValuesToNotBeNull(column="label", meta=STOP),
     gxe.ExpectColumnValuesToNotBeNull(column="known_at", meta=STOP),
+    gxe.ExpectColumnValuesToNotBeNull(column="day", meta=STOP),
+    gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A="known_at", column_B="day", ignore_row_if="either_value_is_missing", meta=STOP),
 ]

@@ -51,18 +51,47 @@ CASES: dict[str, dict[str, str]] = {
         "expect_column_values_to_be_unique:entity_id": "update marts.features set entity_id = 'a' where {all}",
         "expect_column_pair_values_a_to_be_greater_than_b:partition_key": "update marts.features set history_key = '2036-01' where {all}",
         "expect_column_values_to_be_between:minute_of_day": "update marts.features set minute_of_day = 1440 where {a}",
+        "expect_column_values_to_be_between:day_of_week": "update marts.features set day_of_week = 0 where {a}",
+        "expect_column_values_to_be_between:since_holiday": "update marts.features set since_holiday = 61 where {a}",
+        "expect_column_values_to_not_be_null:departures_hour": "update marts.features set departures_hour = null where {a}",
         "expect_column_values_to_not_be_null:plane_seats": "update marts.features set plane_seats = null where {a}",
         "expect_column_values_to_not_be_null:temp": "update marts.features set temp = null where {a}",
+        "expect_column_values_to_be_between:route_air_time": "update marts.features set route_air_time = 9 where {a}",
     },
     "marts_labels": {
         "expect_table_row_count_to_be_between:": "delete from marts.labels where {all}",
         "expect_column_values_to_be_unique:entity_id": "update marts.labels set entity_id = 'a' where {all}",
         "expect_column_values_to_not_be_null:label": "update marts.labels set label = null where {a}",
         "expect_column_values_to_not_be_null:known_at": "update marts.labels set known_at = null where {a}",
+        "expect_column_values_to_not_be_null:day": "update marts.labels set day = null where {a}",
+        "expect_column_pair_values_a_to_be_greater_than_b:known_at": "update marts.labels set known_at = '2036-01-01' where {a}",
+    },
+    "marts_planned_departures": {
+        "expect_table_row_count_to_be_between:": "delete from marts.planned_departures where {all}",
+        "expect_column_values_to_be_unique:entity_id": "update marts.planned_departures set entity_id = 'a' where {all}",
+        "expect_column_values_to_be_between:planned_clock_minutes": "update marts.planned_departures set planned_clock_minutes = 1440 where {a}",
+        "expect_column_values_to_be_between:departures_hour": "update marts.planned_departures set departures_hour = 0 where {a}",
+        "expect_column_pair_values_a_to_be_greater_than_b:departures_day": "update marts.planned_departures set departures_day = 1 where {a}",
+        "expect_column_values_to_be_between:leg": "update marts.planned_departures set leg = 25 where {a}",
+        "expect_column_values_to_not_be_null:leg": "update marts.planned_departures set leg = null where {a}",
+    },
+    "marts_route_history": {
+        "expect_table_row_count_to_be_between:": "delete from marts.route_history where {all}",
+        "expect_column_values_to_be_unique:row_id": "update marts.route_history set dest = 'a' where {all}",
+        "expect_column_values_to_be_between:flights": "update marts.route_history set flights = -1 where {one}",
+        "expect_column_pair_values_a_to_be_greater_than_b:air_time_total": "update marts.route_history set air_time_total = 1 where {one}",
     },
 }  # fmt: skip
-GOOD_FEATURES = {"partition_key": KEY, "history_key": "2035-12", "minute_of_day": 600, "plane_seats": 149, "temp": 40.0}
-GOOD_LABELS = {"partition_key": KEY, "label": True, "known_at": "2036-01-05T12:00:00Z", "day": "2036-01-05"}
+# what all rows of a mart have; each has an entity_id, or a dest, of its own
+GOOD: dict[str, dict[str, Any]] = {
+    "features": {
+        "partition_key": KEY, "history_key": "2035-12", "minute_of_day": 600, "day_of_week": 1, "since_holiday": -3, "departures_hour": 20, "plane_seats": 149,
+        "temp": 40.0, "route_air_time": 200.0,
+    },
+    "labels": {"partition_key": KEY, "label": True, "known_at": "2036-01-05T12:00:00Z", "day": "2036-01-05"},
+    "planned_departures": {"partition_key": KEY, "planned_clock_minutes": 90, "departures_hour": 20, "departures_day": 300, "leg": 2},
+    "route_history": {"partition_key": KEY, "origin": "JFK", "flights": 4, "air_time_total": 800},
+}  # fmt: skip
 
 
 def _suite(name: str) -> list[Any]:
@@ -85,11 +114,11 @@ def rows(database: str) -> Iterator[None]:
             connection.execute(f"update few_{table} set partition_key = '{KEY}'")
             connection.execute(f"insert into landing.{table} select * from few_{table}")
         for entity in "abc":
-            for table, good in {"features": GOOD_FEATURES, "labels": GOOD_LABELS}.items():
-                row = Jsonb(good | {"entity_id": entity})
+            for table, good in GOOD.items():
+                row = Jsonb(good | {"entity_id": entity, "dest": entity})
                 connection.execute(f"insert into marts.{table} select (jsonb_populate_record(null::marts.{table}, %s)).*", (row,))
         yield
-        for name in ("landing.flights", "landing.weather", "marts.features", "marts.labels"):
+        for name in ("landing.flights", "landing.weather", *(f"marts.{table}" for table in GOOD)):
             connection.execute(f"delete from {name} where partition_key = '{KEY}'")
 
 

@@ -1,6 +1,6 @@
 -- Each flight with its aircraft and with the origin's newest observation at least two hours before departure: what one
--- could know when asked. A later observation would leak; one a day older says nothing, and looking for it would cost more
--- with every month.
+-- could know when asked. A later observation would leak, and so would one that was corrected since; one a day older says
+-- nothing, and looking for it would cost more with every month.
 with flights as (
 
     select * from {{ ref('stg_operations__flights') }}
@@ -29,12 +29,14 @@ joined as (
         flights.origin,
         flights.dest,
         flights.local_day,
+        flights.departure_hour,
         flights.scheduled_departure,
         flights.minute_of_day,
         flights.distance,
         planes.built,
         planes.seats,
         weather.observed_at,
+        weather.recorded_at,
         weather.temp,
         weather.dewp,
         weather.humid,
@@ -52,6 +54,7 @@ joined as (
             observations.origin = flights.origin
             and observations.observed_at <= flights.scheduled_departure - interval '2 hours'
             and observations.observed_at > flights.scheduled_departure - interval '26 hours'
+            and observations.recorded_at <= flights.departure_hour - interval '1 hour'
         order by observations.observed_at desc
         limit 1
     ) as weather on true

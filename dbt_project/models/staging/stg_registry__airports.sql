@@ -8,13 +8,15 @@ united as (
 
     select
         faa,
-        tzone
+        tzone,
+        true as registered
     from source
     where tzone is not null
     union all
     select
         faa,
-        tzone
+        tzone,
+        false as registered
     from {{ ref('territory_airports') }}
     where faa not in (select source.faa from source)
 

@@ -9,7 +9,10 @@ renamed as (
     select
         partition_key,
         origin,
+        make_date(year, month, day) as local_day,
+        hour as local_hour,
         time_hour as observed_at,
+        recorded_at,
         temp,
         dewp,
         humid,

@@ -1,0 +1,4 @@
+-- Late by definition.
+select entity_id
+from {{ ref('stg_operations__flights') }}
+where {{ in_partition() }} and cancelled
