@@ -8,6 +8,7 @@ from psycopg import sql
 
 from expectations import suites
 from expectations.batch import CheckBroken, Outcome, validate
+from expectations.watch import watch
 from flightdeck.contracts import contracts
 from flightdeck.ledger import Attempt, step
 from flightdeck.warehouse import Connection, connect
@@ -36,6 +37,7 @@ def check_landing(handed: dict[str, Any]) -> dict[str, Any]:
             for table, outcome in outcomes.items():
                 _note(connection, attempt, table, outcome)
                 _limit(connection, attempt, table, outcome)
+        watch(attempt, "landing", landed)
     return handed | {"facts": attempt.facts}
 
 
@@ -44,6 +46,7 @@ def check_marts(handed: dict[str, Any]) -> dict[str, Any]:
     with step(Attempt(**handed)) as attempt:
         for table in tables("marts"):
             _checked(attempt, "marts", table, f"{table}_batch")
+        watch(attempt, "marts", tables("marts"))
     return handed | {"facts": attempt.facts}
 
 
