@@ -13,8 +13,6 @@ from flightdeck import status
 from flightdeck.ledger import ENDED
 from flightdeck.warehouse import Row
 
-# of a stage; the page of quality has them all
-MOST_UNUSUAL = 3
 STATES = {"failed": "[red]failed   [/]", "published": "[green]published[/]", "done": "[green]done     [/]"}
 
 
@@ -53,7 +51,8 @@ class Progress:
         # what a person wants to know of it at once: the error, the verdict, or why nothing was done
         detail = facts.get("error") or facts.get("decision") or facts.get("reason") or ""
         self._line(f"{row['partition_key']}  {row['stage']:9} {STATES[row['state']]}  {seconds:5.1f} s  {' '.join(detail.splitlines()[:1])}")
-        for unusual in facts.get("unusual", [])[:MOST_UNUSUAL] if row["state"] in ENDED else []:
+        # the farthest out of each table, which comes first; the page of charts has them all
+        for unusual in {text.split()[0]: text for text in reversed(facts.get("unusual", []))}.values() if row["state"] in ENDED else []:
             self._line(f"{row['partition_key']}  {row['stage']:9} [yellow]unusual  [/]           {escape(unusual)}")
 
     def running(self, rows: list[Row]) -> None:
