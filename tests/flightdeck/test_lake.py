@@ -190,6 +190,18 @@ def test_types_and_missing_values_come_as_they_are(lake: Path, monkeypatch: pyte
     assert _manifest(lake)["of_all_types"]["columns"] == {"partition_key": "string"} | {field.name: str(field.type) for field in table.schema}
 
 
+def test_long_texts_keep_their_line_breaks(lake: Path) -> None:
+    """Together they are longer than what the CSV reader takes at once."""
+    with connect() as connection:
+        connection.execute("create table marts.of_texts (partition_key text, t text)")
+        connection.execute("insert into marts.of_texts select %s, n || repeat(E'a line\n', 60000) from generate_series(1, 5) n", (KEY,))
+        try:
+            deliver(KEY)
+        finally:
+            connection.execute("drop table marts.of_texts")
+    assert pq.read_table(lake / "of_texts")["t"].to_pylist() == [f"{n}" + "a line\n" * 60_000 for n in range(1, 6)]
+
+
 def test_a_type_that_the_lake_lacks_is_named_and_nothing_is_delivered(lake: Path) -> None:
     with connect() as connection:
         connection.execute("create table marts.of_another_type (partition_key text, price numeric)")
