@@ -3,6 +3,7 @@
 import logging
 from copy import copy
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any
 
@@ -63,12 +64,12 @@ def validate(schema: str, table: str, view: str, key: str) -> Outcome:
     source = ctx.data_sources.add_or_update_postgres("warehouse", connection_string=url)
     try:
         batch = source.add_table_asset(view, table_name=view, schema_name=schema).add_batch_definition_whole_table(key)
-        definition = ctx.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=ctx.suites.add(_suite(name, expectations))))
+        definition = ctx.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=ctx.suites.add(suite(name, expectations))))
         checkpoint = ctx.checkpoints.add(gx.Checkpoint(name=name, validation_definitions=[definition], result_format=COUNTS))
-        result = next(iter(checkpoint.run(run_id=gx.RunIdentifier(run_name=key)).run_results.values()))
+        result = next(iter(checkpoint.run(run_id=gx.RunIdentifier(run_name=key, run_time=datetime.now(UTC))).run_results.values()))
         outcome = _outcome(result, place)
         if failing := {failure.name: failure for failure in outcome.failures if failure.then == "quarantine"}:
-            again = _suite(name, [expectation for expectation in expectations if _name(expectation.configuration) in failing])
+            again = suite(name, [expectation for expectation in expectations if _name(expectation.configuration) in failing])
             for each in _sound(batch.get_batch().validate(again, result_format=ROWS), place):
                 failing[_name(each.expectation_config)].query = each.result.get("unexpected_index_query")
     except (TestConnectionError, SQLAlchemyError) as error:
@@ -78,7 +79,8 @@ def validate(schema: str, table: str, view: str, key: str) -> Outcome:
     return outcome
 
 
-def _suite(name: str, expectations: list[Any]) -> Any:
+def suite(name: str, expectations: list[Any]) -> Any:
+    """A suite of copies: one and the same expectation cannot be in two."""
     return gx.ExpectationSuite(name=name, expectations=list(map(copy, expectations)))
 
 

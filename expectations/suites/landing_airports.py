@@ -7,7 +7,7 @@ STOP, QUARANTINE = {"then": "stop"}, {"then": "quarantine"}
 EXPECTATIONS = [
     gxe.ExpectTableRowCountToBeBetween(min_value=1000, max_value=3000, meta=STOP),
     gxe.ExpectColumnValuesToBeUnique(column="entity_id", meta=QUARANTINE),
-    gxe.ExpectColumnValuesToBeBetween(column="required_nulls", max_value=0, meta=QUARANTINE),
+    gxe.ExpectColumnValuesToBeBetween(column="required_nulls", max_value=0, meta=QUARANTINE, description="what the contract requires is there"),
     gxe.ExpectColumnValuesToMatchRegex(column="faa", regex="^[A-Z0-9]{3}$", meta=QUARANTINE),
     gxe.ExpectColumnValueLengthsToBeBetween(column="name", max_value=100, meta=QUARANTINE),
     gxe.ExpectColumnValuesToBeBetween(column="lat", min_value=-90, max_value=90, meta=QUARANTINE),

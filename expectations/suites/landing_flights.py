@@ -9,7 +9,7 @@ EXPECTATIONS = [
     gxe.ExpectColumnMinToBeBetween(column="hours_before_end", max_value=24, meta=COUNT),
     # older versions and copies are gone by now: two rows of a key contradict each other
     gxe.ExpectColumnValuesToBeUnique(column="entity_id", meta=QUARANTINE),
-    gxe.ExpectColumnValuesToBeBetween(column="required_nulls", max_value=0, meta=QUARANTINE),
+    gxe.ExpectColumnValuesToBeBetween(column="required_nulls", max_value=0, meta=QUARANTINE, description="what the contract requires is there"),
     gxe.ExpectColumnValuesToBeInSet(column="in_partition", value_set=[True], meta=QUARANTINE, description="year and month are the partition's"),
     gxe.ExpectColumnValuesToBeInSet(
         column="time_agrees", value_set=[True], meta=QUARANTINE, description="time_hour is the time that year, month, day, hour, minute and sched_dep_time say"

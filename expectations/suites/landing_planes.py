@@ -7,7 +7,7 @@ STOP, QUARANTINE = {"then": "stop"}, {"then": "quarantine"}
 EXPECTATIONS = [
     gxe.ExpectTableRowCountToBeBetween(min_value=3000, max_value=10_000, meta=STOP),
     gxe.ExpectColumnValuesToBeUnique(column="entity_id", meta=QUARANTINE),
-    gxe.ExpectColumnValuesToBeBetween(column="required_nulls", max_value=0, meta=QUARANTINE),
+    gxe.ExpectColumnValuesToBeBetween(column="required_nulls", max_value=0, meta=QUARANTINE, description="what the contract requires is there"),
     gxe.ExpectColumnValuesToMatchRegex(column="tailnum", regex="^[A-Z0-9-]{1,8}$", meta=QUARANTINE),
     gxe.ExpectColumnValuesToBeBetween(column="year", min_value=1903, max_value=2100, meta=QUARANTINE),
     gxe.ExpectColumnValuesToBeBetween(column="longest_text", max_value=100, meta=QUARANTINE),
