@@ -14,7 +14,7 @@ from flightdeck.airflow_api import Airflow
 from flightdeck.settings import ROOT, settings
 from flightdeck.warehouse import Connection, connect, lock
 
-PARTITIONED = ["--select", "intermediate", "marts", "test_type:data"]
+PARTITIONED = ["--select", "intermediate", "marts", "test_type:data", "--exclude", "tag:plan"]
 # `buildable`: no test that needs more than the plans and what they are made of
 PLANNED = ["--select", "tag:plan", "--indirect-selection", "buildable"]
 # models with this tag are what a partition hands on to later ones

@@ -3,19 +3,17 @@
 dbt makes the same numbers offline (dbt_project/models/marts/features.sql); from_request makes them online.
 """
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
 WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
-PLANNED = ["planned_clock_minutes", "departures_hour", "departures_day", "leg"]
+PLANNED = ["planned_clock_minutes", "departures_hour", "departures_day", "leg", "minutes_since_leg"]
 FEATURES = [
-    "carrier_code", "origin_code", "dest_code", "minute_of_day", "day_of_week", "since_holiday", "distance", *PLANNED,
+    "carrier_code", "origin_code", "dest_code", "minute_of_day", "day_of_week", "days_from_holiday", "distance", *PLANNED,
     "plane_built", "plane_seats", *WEATHER, "route_air_time",
 ]  # fmt: skip
-# a holiday further off than any in a whole year's list: there the list has begun or ended
-MOST_DAYS = 60
+MOST_DAYS = 7
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MISSING = float("nan")
 
@@ -33,12 +31,9 @@ def code(text: str) -> float:
     return float(number)
 
 
-def since_holiday(day: date, holidays: Sequence[date]) -> float | None:
-    """Days since the nearest of the holidays (in order), negative before it; of two as near, the earlier one; None without one near."""
-    place = bisect_left(holidays, day)
-    near = [(day - holiday).days for holiday in holidays[max(place - 1, 0) : place + 1]]
-    days = min(near, key=lambda each: (abs(each), -each), default=None)
-    return None if days is None or abs(days) > MOST_DAYS else float(days)
+def days_from_holiday(day: date, holidays: Sequence[date]) -> float:
+    """Days to the nearest of the holidays, before or after it; at most MOST_DAYS, wherever the list ends."""
+    return float(min([MOST_DAYS, *(abs((day - holiday).days) for holiday in holidays)]))
 
 
 def from_request(
@@ -60,7 +55,7 @@ def from_request(
         "dest_code": code(instance["dest"]),
         "minute_of_day": float(departure.hour * 60 + departure.minute),
         "day_of_week": float(departure.isoweekday()),
-        "since_holiday": since_holiday(departure.date(), holidays),
+        "days_from_holiday": days_from_holiday(departure.date(), holidays),
         "distance": instance.get("distance"),
         **dict(zip(PLANNED, planned, strict=True)),
         "plane_built": plane[0],

@@ -11,7 +11,7 @@ sampled as (
     select * from {{ ref('route_history') }}
     where {{ in_partition() }}
     order by md5(origin || dest)
-    limit 50
+    limit 20
 
 ),
 

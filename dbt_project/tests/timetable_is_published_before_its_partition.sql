@@ -1,3 +1,4 @@
+{{ config(tags=['plan']) }}
 -- The month's requests look the plan up: a row that came later would have been unknown to some of them.
 select *
 from {{ ref('stg_timetable__departures') }}

@@ -10,7 +10,7 @@ EXPECTATIONS = [
     gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A="partition_key", column_B="history_key", ignore_row_if="either_value_is_missing", meta=STOP),
     gxe.ExpectColumnValuesToBeBetween(column="minute_of_day", min_value=0, max_value=1439, meta=STOP),
     gxe.ExpectColumnValuesToBeBetween(column="day_of_week", min_value=1, max_value=7, meta=STOP),
-    gxe.ExpectColumnValuesToBeBetween(column="since_holiday", min_value=-60, max_value=60, meta=STOP),
+    gxe.ExpectColumnValuesToBeBetween(column="days_from_holiday", min_value=0, max_value=7, meta=STOP),
     # a model that learned on plans is no use without them; single flights may have come into none
     gxe.ExpectColumnValuesToNotBeNull(column="departures_hour", mostly=0.95, meta=STOP),
     gxe.ExpectColumnValuesToNotBeNull(column="plane_seats", mostly=0.75, meta=COUNT),

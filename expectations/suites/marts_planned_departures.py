@@ -13,4 +13,5 @@ EXPECTATIONS = [
     # one an hour is more than any aircraft does
     gxe.ExpectColumnValuesToBeBetween(column="leg", min_value=1, max_value=24, meta=COUNT),
     gxe.ExpectColumnValuesToNotBeNull(column="leg", mostly=0.9, meta=COUNT),
+    gxe.ExpectColumnValuesToBeBetween(column="minutes_since_leg", min_value=0, max_value=1500, meta=STOP),
 ]

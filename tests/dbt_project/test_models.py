@@ -3,23 +3,21 @@
 import json
 import random
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import jinja2
 import pytest
 
 from expectations.check import CheckFailed, check_marts
-from flightdeck import ledger, transform
+from flightdeck import ledger
+from flightdeck import transform as stage
 from flightdeck.settings import ROOT
 from flightdeck.transform import BuildFailed, build, publish, run
 from flightdeck.warehouse import Row, connect, query
 from ml.features import ALPHABET, FEATURES, code
-from tests.ingestion.months import ingested, source_flights
+from tests.dbt_project.months import ORDER, REAL, five_flights, marts, transform
+from tests.ingestion.months import source_flights
 
-REAL = "2013-11"
-# far from all data; `done` and not `published`, or raw's reference data would be taken for this month's from then on
-SMALL = "2015-01"
 WEATHER = """
 select count(*) as n, count(j.observed_at) as observed,
     count(*) filter (where j.observed_at > f.scheduled_departure - interval '2 hours') as leaked,
@@ -27,65 +25,47 @@ select count(*) as n, count(j.observed_at) as observed,
     count(*) filter (where exists (select from raw.weather w where w.origin = j.origin and w.time_hour > coalesce(j.observed_at, '-infinity')
         and w.time_hour <= f.scheduled_departure - interval '2 hours' and w.time_hour > f.scheduled_departure - interval '26 hours')) as newer_known
 from intermediate.int_flights_joined j join staging.stg_operations__flights f using (entity_id) where j.partition_key = %s"""
-
-
-def _transform(key: str) -> Row:
-    """Build, check and publish a partition in this process; returns the ledger's row."""
-    publish(check_marts(build(key)))
-    row = ledger.last("transform", key)
-    assert row is not None
-    return row
+UNIT_TESTS = {
+    "weather_is_the_newest_two_hours_before",
+    "label_and_when_it_is_known",
+    "windows_count_the_plan_of_hour_day_and_aircraft",
+    "history_is_as_of_the_newest_partition_published_before",
+    "the_nearest_holiday_counts_and_a_week_is_the_most",
+    "history_is_the_partition_and_what_was_published_before",
+}
 
 
 def _test(select: str, key: str) -> list[Any]:
     return run("test", "--select", select, "--no-write-json", "--vars", json.dumps({"partition": key}))
 
 
-def _marts(key: str) -> dict[str, list[Row]]:
-    order = {"intermediate.int_flights_joined": "entity_id", "marts.features": "entity_id", "marts.labels": "entity_id", "marts.route_history": "origin, dest"}
-    return {name: query(f"select * from {name} where partition_key = %s order by {by}", key) for name, by in order.items()}  # type: ignore[arg-type]
+def _built(key: str) -> dict[str, list[Row]]:
+    """One row a flight in each of these."""
+    return {name: rows for name, rows in marts(key).items() if name not in ("marts.route_history", "marts.planned_departures")}
 
 
-@pytest.fixture(scope="module")
-def real(database: str) -> Row:
-    """A real month, all of it, through ingest and transform."""
-    ingested(REAL)
-    return _transform(REAL)
-
-
-@pytest.fixture
-def small(real: Row) -> Iterator[str]:
-    """A partition of five flights, built and published; taken back at the end."""
-    with connect() as connection:
-        connection.execute(
-            f"create temp table few as select * from raw.flights where partition_key = '{REAL}' and arr_delay is not null order by entity_id limit 5"
-        )
-        connection.execute(
-            f"update few set partition_key = '{SMALL}', entity_id = 'test/' || entity_id, year = 2015, month = 1, time_hour = time_hour + interval '426 days'"
-        )
-        connection.execute("insert into raw.flights select * from few")
-        ledger.begin("ingest", SMALL).record("done")
-        _transform(SMALL)
-        yield SMALL
-        if SMALL in ledger.published():
-            ledger.begin("transform", SMALL).record("withdrawn")
-        connection.execute(f"delete from raw.flights where partition_key = '{SMALL}'")
-        for name in _marts(SMALL):
-            connection.execute(f"delete from {name} where partition_key = '{SMALL}'".encode())
+def _bytes(key: str) -> dict[str, bytes]:
+    with connect() as connection, connection.cursor() as cursor:
+        found = {}
+        for name, by in ORDER.items():
+            with cursor.copy(f"copy (select * from {name} where partition_key = '{key}' order by {by}) to stdout".encode()) as copy:
+                found[name] = b"".join(copy)
+    return found
 
 
 def test_dbt_s_unit_tests_pass(database: str) -> None:
     results = run("test", "--select", "test_type:unit", "--no-write-json")
-    assert {result.node.name for result in results} == {"weather_is_the_newest_two_hours_before", "label_and_when_it_is_known"}
+    assert {result.node.name for result in results} == UNIT_TESTS
     assert {str(result.status) for result in results} == {"pass"}
 
 
 def test_dbt_s_data_tests_pass_on_a_real_month(real: Row) -> None:
     results = _test("test_type:data", REAL)
-    singular = {path.stem for path in (ROOT / "dbt_project/tests").glob("*.sql")}
-    assert len(singular) >= 2
+    singular = {path.stem for path in (ROOT / "dbt_project/tests").rglob("*.sql")}
+    counting = {path.stem for path in (ROOT / "dbt_project/tests/counted").glob("*.sql")}
+    assert len(singular) >= 15
     assert singular < {result.node.name for result in results}
-    assert {str(result.status) for result in results} == {"pass"}
+    assert {result.node.name for result in results if str(result.status) != "pass"} < counting
     assert real["facts"]["tests"] == len(results)
 
 
@@ -116,7 +96,7 @@ def test_weather_is_the_newest_known_two_hours_before_and_of_that_day(real: Row)
 def test_history_is_of_an_earlier_partition(real: Row) -> None:
     keys = query("select distinct history_key from marts.features where partition_key = %s", REAL)
     assert len(keys) == 1
-    assert keys[0]["history_key"] is None or keys[0]["history_key"] < REAL
+    assert keys[0]["history_key"] == max(ledger.published(before=REAL))
 
 
 def test_features_are_numbers_and_all_that_the_model_reads(real: Row) -> None:
@@ -139,21 +119,21 @@ def test_history_reaches_the_next_partition(small: str) -> None:
 
 
 def test_a_partition_built_again_is_the_same_and_no_other_changes(small: str) -> None:
-    before, other = _marts(small), query("select count(*) as n, max(entity_id) as last from marts.features where partition_key = %s", REAL)
-    assert {name: len(rows) for name, rows in before.items() if name != "marts.route_history"} == dict.fromkeys(list(before)[:3], 5)
-    _transform(small)
-    assert _marts(small) == before
+    before, other = marts(small), query("select count(*) as n, max(entity_id) as last from marts.features where partition_key = %s", REAL)
+    assert {name: len(rows) for name, rows in before.items() if name != "marts.route_history"} == dict.fromkeys(list(ORDER)[:4], 5)
+    transform(small)
+    assert marts(small) == before
     assert query("select count(*) as n, max(entity_id) as last from marts.features where partition_key = %s", REAL) == other
 
 
 def test_a_failing_model_leaves_the_partition_as_it_was_and_unread(small: str) -> None:
-    before = _marts(small)
+    before = marts(small)
     # a day that no calendar has fails the model in the middle of the build
     one = query("select min(entity_id) as id from raw.flights where partition_key = %s", small)[0]["id"]
     query("update raw.flights set day = 31, month = 2 where entity_id = %s returning 1", one)
     with pytest.raises(BuildFailed, match="int_flights_joined"):
         build(small)
-    assert _marts(small) == before
+    assert marts(small) == before
     assert small not in ledger.published()
     failed = query("select state, facts from ops.ledger where stage = 'transform' and partition_key = %s order by id desc limit 2", small)
     assert [row["state"] for row in failed] == ["failed", "withdrawn"]
@@ -163,7 +143,7 @@ def test_a_failing_model_leaves_the_partition_as_it_was_and_unread(small: str) -
 def test_a_partition_that_became_empty_in_raw_is_cleared_and_not_published(small: str) -> None:
     query("delete from raw.flights where partition_key = %s returning 1", small)
     built = build(small)
-    assert {name: len(rows) for name, rows in _marts(small).items() if name != "marts.route_history"} == dict.fromkeys(list(_marts(small))[:3], 0)
+    assert {name: len(rows) for name, rows in _built(small).items()} == dict.fromkeys(list(ORDER)[:3], 0)
     with pytest.raises(CheckFailed, match=f"features of {small}"):
         check_marts(built)
     assert small not in ledger.published()
@@ -175,6 +155,13 @@ def test_a_partition_that_became_empty_in_raw_is_cleared_and_not_published(small
         ("update marts.features set history_key = partition_key where {where}", "features_know_no_later_partition"),
         ("update intermediate.int_flights_joined set observed_at = scheduled_departure where {where}", "weather_is_two_hours_old"),
         ("delete from marts.labels where {where}", "every_flight_has_features_and_a_label"),
+        ("update intermediate.int_flights_joined set recorded_at = departure_hour where {where}", "weather_was_published_before_asking"),
+        ("update raw.timetable set published_at = '2015-01-02' where {where}", "timetable_is_published_before_its_partition"),
+        ("update marts.labels set known_at = '2015-01-01' where {where}", "labels_are_known_after_departure"),
+        ("update marts.planned_departures set departures_hour = departures_hour + 1 where {where}", "planned_windows_equal_a_slow_reference"),
+        ("update marts.planned_departures set departures_day = departures_day - 1 where {where}", "planned_windows_equal_a_slow_reference"),
+        ("update marts.planned_departures set leg = leg + 1 where {where}", "planned_windows_equal_a_slow_reference"),
+        ("update marts.planned_departures set minutes_since_leg = 0 where {where}", "planned_windows_equal_a_slow_reference"),
         ("insert into marts.features select * from marts.features where {where}", "every_flight_has_features_and_a_label"),
     ],
 )
@@ -185,6 +172,27 @@ def test_a_planted_fault_is_caught_by_the_singular_test(small: str, plant: str, 
         assert connection.execute(plant.format(where=where).encode()).rowcount == 1
     with pytest.raises(BuildFailed, match=name):
         _test(name, small)
+
+
+def test_a_planted_fault_of_history_is_caught(small: str) -> None:
+    assert [str(result.status) for result in _test("route_history_equals_a_slow_reference", small)] == ["pass"]
+    # of all routes, since the test takes a sample of them
+    query("update marts.route_history set flights = flights + 1 where partition_key = %s returning 1", small)
+    with pytest.raises(BuildFailed, match="route_history_equals_a_slow_reference"):
+        _test("route_history_equals_a_slow_reference", small)
+
+
+def test_everything_rebuilt_from_raw_is_the_same_byte_for_byte(small: str) -> None:
+    with five_flights("2015-02", 457) as later, connect() as connection:
+        keys = [small, later]
+        before = [_bytes(key) for key in keys]
+        assert all(content for tables in before for content in tables.values())
+        for name in ORDER:
+            connection.execute(f"delete from {name} where partition_key = any(%s)".encode(), (keys,))
+        for key in keys:
+            stage.plan(key)
+            transform(key)
+        assert [_bytes(key) for key in keys] == before
 
 
 def test_what_ingest_has_not_published_is_not_built(database: str) -> None:
@@ -224,6 +232,6 @@ def test_code_is_the_same_number_in_sql_and_in_python(real: Row) -> None:
 
 
 def test_preparing_again_keeps_what_is_there(small: str) -> None:
-    before = _marts(small)
-    transform.prepare()
-    assert _marts(small) == before
+    before = marts(small)
+    stage.prepare()
+    assert marts(small) == before

@@ -125,7 +125,7 @@ CASES: dict[str, dict[str, str]] = {
         "expect_column_pair_values_a_to_be_greater_than_b:partition_key": "update marts.features set history_key = '2036-01' where {all}",
         "expect_column_values_to_be_between:minute_of_day": "update marts.features set minute_of_day = 1440 where {a}",
         "expect_column_values_to_be_between:day_of_week": "update marts.features set day_of_week = 0 where {a}",
-        "expect_column_values_to_be_between:since_holiday": "update marts.features set since_holiday = 61 where {a}",
+        "expect_column_values_to_be_between:days_from_holiday": "update marts.features set days_from_holiday = 8 where {a}",
         "expect_column_values_to_not_be_null:departures_hour": "update marts.features set departures_hour = null where {a}",
         "expect_column_values_to_not_be_null:plane_seats": "update marts.features set plane_seats = null where {a}",
         "expect_column_values_to_not_be_null:temp": "update marts.features set temp = null where {a}",
@@ -147,6 +147,7 @@ CASES: dict[str, dict[str, str]] = {
         "expect_column_pair_values_a_to_be_greater_than_b:departures_day": "update marts.planned_departures set departures_day = 1 where {a}",
         "expect_column_values_to_be_between:leg": "update marts.planned_departures set leg = 25 where {a}",
         "expect_column_values_to_not_be_null:leg": "update marts.planned_departures set leg = null where {a}",
+        "expect_column_values_to_be_between:minutes_since_leg": "update marts.planned_departures set minutes_since_leg = -1 where {a}",
     },
     "marts_route_history": {
         "expect_table_row_count_to_be_between:": "delete from marts.route_history where {all}",
@@ -158,8 +159,8 @@ CASES: dict[str, dict[str, str]] = {
 # what all rows of a mart have; each has an entity_id, or a dest, of its own
 GOOD: dict[str, dict[str, Any]] = {
     "features": {
-        "partition_key": KEY, "history_key": "2035-12", "minute_of_day": 600, "day_of_week": 1, "since_holiday": -3, "departures_hour": 20, "plane_seats": 149,
-        "temp": 40.0, "route_air_time": 200.0,
+        "partition_key": KEY, "history_key": "2035-12", "minute_of_day": 600, "day_of_week": 1, "days_from_holiday": 3, "departures_hour": 20,
+        "plane_seats": 149, "temp": 40.0, "route_air_time": 200.0,
     },
     "labels": {"partition_key": KEY, "label": True, "known_at": "2036-01-05T12:00:00Z", "day": "2036-01-05"},
     "planned_departures": {"partition_key": KEY, "planned_clock_minutes": 90, "departures_hour": 20, "departures_day": 300, "leg": 2},

@@ -1,14 +1,15 @@
 """The one feature row: its order, its missing values, its codes."""
 
 import math
-from datetime import datetime
+from datetime import date, datetime
 
 import pytest
 
-from ml.features import FEATURES, WEATHER, code, from_request, row
+from ml.features import FEATURES, PLANNED, WEATHER, code, days_from_holiday, from_request, row
 
 DEPARTURE = datetime(2013, 4, 1, 5, 15)  # noqa: DTZ001 (local, a Monday)
-INSTANCE = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "weather": {"temp": 39.0}}
+INSTANCE = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "distance": 1400.0, "weather": {"temp": 39.0}}
+UNPLANNED = [None] * len(PLANNED)
 
 
 def test_a_row_has_the_order_of_the_features() -> None:
@@ -26,17 +27,34 @@ def test_what_is_null_or_absent_is_nan_and_zero_is_not() -> None:
 
 
 def test_a_request_gives_exactly_the_features() -> None:
-    found = from_request(INSTANCE, DEPARTURE, (1999.0, 182.0), (4, 800), 1400.0)
+    found = from_request(INSTANCE, DEPARTURE, (1999.0, 182.0), (4, 800), [240.0, 20.0, 300.0, 2.0, 95.0], [date(2013, 3, 30)])
     assert set(found) == set(FEATURES)
     assert found["minute_of_day"] == 5 * 60 + 15
     assert found["day_of_week"] == 1.0
+    assert found["days_from_holiday"] == 2.0
+    assert found["distance"] == 1400.0
+    assert [found[name] for name in PLANNED] == [240.0, 20.0, 300.0, 2.0, 95.0]
     assert found["route_air_time"] == 200.0
     assert {name: found[name] for name in WEATHER if found[name] is not None} == {"temp": 39.0}
 
 
 @pytest.mark.parametrize("route", [None, (0, 0)])
 def test_a_route_that_nobody_flew_has_no_air_time(route: tuple[int, int] | None) -> None:
-    assert from_request(INSTANCE, DEPARTURE, (None, None), route, None)["route_air_time"] is None
+    assert from_request(INSTANCE, DEPARTURE, (None, None), route, UNPLANNED, [])["route_air_time"] is None
+
+
+def test_what_is_in_no_timetable_has_no_plan() -> None:
+    found = from_request(INSTANCE, DEPARTURE, (None, None), None, UNPLANNED, [])
+    assert all(math.isnan(value) for name, value in zip(FEATURES, row(found), strict=True) if name in PLANNED)
+
+
+@pytest.mark.parametrize(
+    ("day", "days"),
+    [(date(2013, 7, 4), 0), (date(2013, 7, 1), 3), (date(2013, 7, 6), 2), (date(2013, 7, 8), 2), (date(2013, 7, 31), 7), (date(2030, 7, 4), 7)],
+)
+def test_the_nearest_holiday_counts_and_a_week_is_the_most(day: date, days: int) -> None:
+    assert days_from_holiday(day, [date(2013, 7, 4), date(2013, 7, 10)]) == days
+    assert days_from_holiday(day, []) == 7
 
 
 def test_codes_differ_where_the_texts_do() -> None:

@@ -1,14 +1,18 @@
-"""What is looked up for a request: history as of the newest partition published before its own, never later."""
+"""What is looked up for a request: history as of the newest partition published before its own, never later; and what was planned."""
 
 import json
+import random
 from collections.abc import Iterator
 
 import pytest
 
 from flightdeck import ledger
-from flightdeck.warehouse import Connection, connect
+from flightdeck.warehouse import Connection, connect, query
+from ml.features import FEATURES, PLANNED
 from serving.reference import Reference
 from serving.schema import Instance, decode
+from tests.dbt_project.months import BEFORE, REAL, transformed
+from world.requests import batches
 
 KEYS = ["1996-01", "1996-03"]
 
@@ -76,3 +80,70 @@ def test_what_is_withdrawn_is_no_history(history: Connection, reference: Referen
 def test_a_plane_is_looked_up_and_an_unknown_one_is_missing(reference: Reference, tailnum: str, built: int | None, seats: int | None) -> None:
     features = reference.ask(instance("1996-02", tailnum)).features
     assert (features["plane_built"], features["plane_seats"]) == (built, seats)
+
+
+PLANNED_AT = "1996-05-09T09:00:00Z/UA/7"  # 05:15 in New York
+
+
+@pytest.fixture
+def plan(database: str) -> Iterator[ledger.Attempt]:
+    """The built plan of a month, of one departure, whose leg is not known."""
+    with connect() as connection:
+        connection.execute("insert into marts.planned_departures values (%s, '1996-05', 240, 20, 300, null, null)", (PLANNED_AT,))
+        attempt = ledger.begin("plan", "1996-05")
+        attempt.record("done")
+        yield attempt
+        connection.execute("delete from marts.planned_departures where partition_key = '1996-05'")
+
+
+def _read(before: Reference | None = None) -> Reference:
+    with connect("serving") as own:
+        return Reference.read(own, before)
+
+
+def test_what_was_planned_is_looked_up(plan: ledger.Attempt) -> None:
+    features = _read().ask(instance("1996-05")).features
+    assert [features[name] for name in PLANNED] == [240.0, 20.0, 300.0, None, None]
+
+
+@pytest.mark.parametrize(("month", "flight"), [("1996-05", 6), ("1996-05", 8), ("1996-06", 7)])
+def test_what_was_not_planned_has_no_plan(plan: ledger.Attempt, month: str, flight: int) -> None:
+    asked = instance(month)
+    asked.flight = flight
+    features = _read().ask(asked).features
+    assert [features[name] for name in PLANNED] == [None] * len(PLANNED)
+
+
+def test_a_plan_is_read_again_only_when_it_was_built_again(plan: ledger.Attempt) -> None:
+    first = _read()
+    query("update marts.planned_departures set departures_hour = 21 where entity_id = %s returning 1", PLANNED_AT)
+    again = _read(first)
+    assert again.plans["1996-05"] is first.plans["1996-05"]
+    ledger.begin("plan", "1996-05").record("done")
+    revised = _read(again)
+    assert revised.ask(instance("1996-05")).features["departures_hour"] == 21.0
+    assert {key for key in revised.plans if revised.plans[key] is not again.plans[key]} == {"1996-05"}
+
+
+def test_a_plan_that_is_being_built_is_not_read(plan: ledger.Attempt) -> None:
+    with connect() as connection:
+        connection.execute("insert into marts.planned_departures values ('x', '1996-06', 240, 20, 300, 1, null)")
+        ledger.begin("plan", "1996-06")
+        assert "1996-06" not in _read().plans
+        connection.execute("delete from marts.planned_departures where partition_key = '1996-06'")
+
+
+def test_online_features_equal_the_marts_of_a_real_month(database: str) -> None:
+    """Random flights, asked for as they were; value for value, missing ones included."""
+    transformed(BEFORE)
+    transformed(REAL)
+    reference = _read()
+    sent = [instance for _, group in batches(REAL) for instance in group]
+    chosen = decode(json.dumps({"instances": random.Random(2013).sample(sent, 3000)}).encode()).instances
+    online = {asked.entity_id: asked for asked in map(reference.ask, chosen)}
+    rows = query("select * from marts.features where entity_id = any(%s)", list(online))
+    assert len(rows) == len(online) == 3000
+    assert {row["history_key"] for row in rows} == {asked.history_key for asked in online.values()} == {max(ledger.published(before=REAL))}
+    assert [row["entity_id"] for row in rows if {name: row[name] for name in FEATURES} != online[row["entity_id"]].features] == []
+    for name in FEATURES:
+        assert any(row[name] is not None for row in rows), name

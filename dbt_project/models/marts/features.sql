@@ -25,16 +25,15 @@ planned as (
 
 ),
 
--- of two as near, the earlier one; further off than any in a whole year's list, the list has ended
 holidays as (
 
-    select distinct on (days.local_day)
+    select
         days.local_day,
-        days.local_day - holidays.day as since_holiday
+        min(abs(days.local_day - holidays.day)) as distance
     from (select distinct joined.local_day from joined) as days
     inner join {{ ref('federal_holidays') }} as holidays
-        on holidays.day between days.local_day - 60 and days.local_day + 60
-    order by days.local_day, abs(days.local_day - holidays.day), holidays.day
+        on holidays.day between days.local_day - 7 and days.local_day + 7
+    group by days.local_day
 
 ),
 
@@ -49,12 +48,13 @@ numbered as (
         {{ code('joined.dest', 3) }} as dest_code,
         joined.minute_of_day::double precision as minute_of_day,
         extract(isodow from joined.local_day)::double precision as day_of_week,
-        holidays.since_holiday::double precision as since_holiday,
+        coalesce(holidays.distance, 7)::double precision as days_from_holiday,
         joined.distance::double precision as distance,
         planned.planned_clock_minutes::double precision as planned_clock_minutes,
         planned.departures_hour::double precision as departures_hour,
         planned.departures_day::double precision as departures_day,
         planned.leg::double precision as leg,
+        planned.minutes_since_leg::double precision as minutes_since_leg,
         joined.built::double precision as plane_built,
         joined.seats::double precision as plane_seats,
         joined.temp,

@@ -15,11 +15,25 @@ counted as (
         mod(arrival_minute_of_day - minute_of_day + 1440, 1440) as planned_clock_minutes,
         count(*) over (partition by origin, departure_hour) as departures_hour,
         count(*) over (partition by origin, local_day) as departures_day,
-        case
-            when tailnum is not null then row_number() over (partition by tailnum, local_day order by scheduled_departure, entity_id)
-        end as leg
+        case when tailnum is not null then row_number() over legs end as leg,
+        case when tailnum is not null then scheduled_departure - lag(scheduled_departure) over legs end as since_leg
     from departures
+    window legs as (partition by tailnum, local_day order by scheduled_departure, entity_id)
+
+),
+
+measured as (
+
+    select
+        entity_id,
+        partition_key,
+        planned_clock_minutes,
+        departures_hour,
+        departures_day,
+        leg,
+        (extract(epoch from since_leg) / 60)::integer as minutes_since_leg
+    from counted
 
 )
 
-select * from counted
+select * from measured
