@@ -1,4 +1,4 @@
-"""`make bench`: the demo on a fresh state of its own, timed, with the memory of all its processes; writes bench.json."""
+"""`make bench`: the data half stage by stage, then the demo, each on a fresh state of its own; writes bench.json."""
 
 import json
 import os
@@ -8,7 +8,8 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -50,24 +51,44 @@ class Peak(threading.Thread):
             self.most = max(self.most, _proportional_bytes(self.home))
 
 
-def main() -> None:
+@contextmanager
+def fresh() -> Iterator[str]:
+    """A state folder of its own, and ports; whatever was started in it is stopped at the end."""
     home = tempfile.mkdtemp(prefix="fd-bench-")
     Path(home).chmod(0o711)
     os.environ |= environment(home)
-    peak = Peak(home)
-    peak.start()
     try:
+        yield home
+    finally:
+        subprocess.run([*FLIGHTDECK, "down"], check=True)
+        shutil.rmtree(home)
+
+
+def data_half() -> dict[str, Any]:
+    """The figures of tests/bench_data.py, in a process of its own with the environment that every process of the platform has."""
+    from flightdeck.launch import common
+
+    with fresh() as home:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.bench_data"], check=True, env=os.environ | common() | {"FLIGHTDECK_HOME": home}, stdout=subprocess.PIPE
+        )
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
+
+
+def demo() -> dict[str, Any]:
+    """The stack's start and three months through Airflow, with the memory of all processes."""
+    with fresh() as home:
+        peak = Peak(home)
+        peak.start()
         begun = time.monotonic()
         subprocess.run([*FLIGHTDECK, "up"], check=True)
         up = time.monotonic() - begun
         subprocess.run([*FLIGHTDECK, "replay", MONTHS], check=True)
         demo = time.monotonic() - begun
         status = json.loads(subprocess.run([*FLIGHTDECK, "status", "--json"], check=True, capture_output=True).stdout)
-    finally:
-        subprocess.run([*FLIGHTDECK, "down"], check=True)
         peak.over.set()
-        shutil.rmtree(home)
-    figures: dict[str, dict[str, Any]] = {
+    return {
         "up_seconds": {"value": round(up, 1), "unit": "s", "what": "first start of the whole stack, until all of it is healthy"},
         "demo_seconds": {"value": round(demo, 1), "unit": "s", "what": f"stack and {MONTHS} through Airflow, docs built; the environment is there already"},
         "demo_peak_gb": {
@@ -81,6 +102,10 @@ def main() -> None:
             "what": "sum of a month's stages, without waiting; median of the months",
         },
     }
+
+
+def main() -> None:
+    figures = data_half() | demo()
     Path("bench.json").write_text(json.dumps(figures, indent=2) + "\n")
     sys.stdout.write(json.dumps(figures, indent=2) + "\n")
 
