@@ -24,7 +24,8 @@ UNFINISHED = """
 select distinct partition_key from ops.ledger l where partition_key < %(before)s and not exists (
     select from ops.ledger e where e.partition_key = l.partition_key and e.stage = %(stage)s and e.state = any(%(ended)s)
     and (%(stage)s <> all(%(data)s) or e.id > coalesce((
-        select max(id) from ops.ledger r where r.partition_key = l.partition_key and r.state in ('reopened', 'withdrawn')), 0)))
+        select max(id) from ops.ledger r where r.partition_key = l.partition_key
+        and (r.state = 'reopened' or r.state = 'withdrawn' and r.inputs <> '{}')), 0)))
 order by 1"""
 REOPENED = """
 select distinct partition_key from ops.ledger r where state = 'reopened' and partition_key <= %s and not exists (
@@ -167,10 +168,10 @@ def published(before: str | None = None) -> list[str]:
 
 
 def withdrawn() -> list[str]:
-    """Partitions that were published, and are out of readers' sight until they are built anew."""
+    """Partitions that a build has taken out of readers' sight, until they are published anew; one that was taken away by hand is none."""
     rows = query(
-        "select partition_key from (select distinct on (partition_key) partition_key, state from ops.ledger where stage = %s"
-        " and state in ('published', 'withdrawn') order by partition_key, id desc) last_word where state = 'withdrawn' order by 1", DATA[-1],
+        "select partition_key from (select distinct on (partition_key) partition_key, state, inputs from ops.ledger where stage = %s"
+        " and state in ('published', 'withdrawn') order by partition_key, id desc) last_word where state = 'withdrawn' and inputs <> '{}' order by 1", DATA[-1],
     )  # fmt: skip
     return [row["partition_key"] for row in rows]
 

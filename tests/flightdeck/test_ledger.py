@@ -238,12 +238,15 @@ def test_a_reopened_partition_is_waited_for_until_it_is_published_anew() -> None
     assert key in reopened()
     assert key not in unfinished_before("ingest", later)
     again = begin("transform", key)
+    again.inputs["ingest"] = 2
     again.record("withdrawn")
     assert key in withdrawn()
     assert key in unfinished_before("transform", later)
     again.record("published")
     assert key not in reopened() + unfinished_before("transform", later) + withdrawn()
-    again.record("withdrawn")
+    # by hand: nobody waits for it
+    begin("transform", key).record("withdrawn")
+    assert key not in withdrawn() + published()
 
 
 def test_the_good_end_of_a_stage_that_is_no_data_stage_outlasts_a_reopening(stage: str) -> None:
