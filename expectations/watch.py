@@ -8,7 +8,7 @@ from expectations.control import Judged, configuration, judge, rule
 from expectations.profile import history, keep, measure
 from flightdeck.ledger import Attempt
 from flightdeck.partitions import partition
-from flightdeck.warehouse import Connection, connect
+from flightdeck.warehouse import Connection, connect, query
 
 # of the flags of one table and attempt, the ledger and the alert take the farthest out
 MOST = 20
@@ -27,14 +27,26 @@ class Flag:
     stop: bool
 
 
-def watch(attempt: Attempt, schema: str, tables: list[str]) -> None:
-    """Profile the batches `<schema>.<table>_batch` of the attempt's partition; flags go to its facts and to ops.alerts. Raises Unusual."""
+def measured(key: str, schema: str, tables: list[str]) -> None:
+    """Keep the profiles of the batches `<schema>.<table>_batch` of partition `key`, as they are now."""
+    with connect() as connection:
+        for table in tables:
+            keep(connection, f"{schema}.{table}", key, measure(connection, schema, f"{table}_batch", key, configuration()))
+
+
+def sources(key: str) -> list[str]:
+    """The tables, as `<schema>.<table>`, that a profile is kept of for this partition."""
+    return [row["source"] for row in query("select distinct source_table as source from ops.profiles where partition_key = %s order by 1", key)]
+
+
+def watch(attempt: Attempt, sources: list[str]) -> None:
+    """Judge the profiles of the attempt's partition, once the earlier ones are there; flags go to its facts and to ops.alerts. Raises Unusual."""
     stops = []
-    for table in tables:
+    for source in sources:
         with connect() as connection:
-            judged = _judged(connection, attempt.key, schema, table)
-        found = flags(f"{schema}.{table}", judged)
-        attempt.facts[f"profiled_{schema}_{table}"] = {
+            judged = _judged(connection, attempt.key, source)
+        found = flags(source, judged)
+        attempt.facts[f"profiled_{source.replace('.', '_')}"] = {
             "values": len(judged),
             "without_limits": sum(one.low is None for one in judged),
             "flags": len(found),
@@ -44,14 +56,13 @@ def watch(attempt: Attempt, schema: str, tables: list[str]) -> None:
             attempt.facts["unusual"] = [*attempt.facts.get("unusual", []), *texts]
             stops += [flag.text for flag in found if flag.stop]
             severity = "stop" if any(flag.stop for flag in found) else "warning"
-            send(attempt, Alert(f"{schema}.{table}", severity, f"{schema}.{table} of {attempt.key}: {len(found)} unusual; {found[0].text}", texts))
+            send(attempt, Alert(source, severity, f"{source} of {attempt.key}: {len(found)} unusual; {found[0].text}", texts))
     if stops:
-        raise Unusual(f"{schema} of {attempt.key}: {'; '.join(stops[:MOST])}")
+        raise Unusual(f"{attempt.key}: {'; '.join(stops[:MOST])}")
 
 
-def _judged(connection: Connection, key: str, schema: str, table: str) -> list[Judged]:
-    settled, source = configuration(), f"{schema}.{table}"
-    keep(connection, source, key, measure(connection, schema, f"{table}_batch", key, settled))
+def _judged(connection: Connection, key: str, source: str) -> list[Judged]:
+    settled = configuration()
     since = partition(key).start.date() - timedelta(weeks=settled["days"]["weeks"])
     return judge(source, history(connection, source, key, settled["partitions"]["history"] + 1, since), settled, key)
 

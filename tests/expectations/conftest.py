@@ -5,7 +5,7 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from expectations.watch import watch
+from expectations.watch import measured, watch
 from flightdeck.ledger import Attempt
 from flightdeck.settings import settings
 from flightdeck.warehouse import connect
@@ -53,5 +53,6 @@ def year(database: str) -> dict[str, Attempt]:
         batch(table, columns)
     attempts = {key: Attempt("ingest", key, 1) for key in YEAR}
     for attempt in attempts.values():
-        watch(attempt, "year", list(TABLES))
+        measured(attempt.key, "year", list(TABLES))
+        watch(attempt, [f"year.{table}" for table in TABLES])
     return attempts

@@ -9,7 +9,7 @@ import pytest
 from expectations import watch as module
 from expectations.control import Judged, configuration, judge
 from expectations.profile import history
-from expectations.watch import Unusual, describe, flags, watch
+from expectations.watch import Unusual, describe, flags, measured, sources, watch
 from flightdeck.ledger import Attempt
 from flightdeck.warehouse import connect, query
 from tests.expectations.conftest import TABLES, batch
@@ -84,10 +84,11 @@ def injected(year: dict[str, Attempt], request: pytest.FixtureRequest) -> Iterat
     columns = f"{fault['columns']}, {_others(table, fault['columns'])}" if "columns" in fault else "*"
     batch(table, **fault | {"columns": columns})
     attempt = Attempt("ingest", KEY, 2)
-    watch(attempt, "year", [table])
+    measured(KEY, "year", [table])
+    watch(attempt, [f"year.{table}"])
     yield attempt
     batch(table)
-    watch(Attempt("ingest", KEY, 3), "year", [table])
+    measured(KEY, "year", [table])
 
 
 def _others(table: str, columns: str) -> str:
@@ -109,12 +110,17 @@ def test_flags_are_an_alert_a_table_and_attempt(year: dict[str, Attempt]) -> Non
     assert query("select 1 as n from ops.alerts where source like 'year.%%' and partition_key = '2013-01'") == []
 
 
+def test_a_partition_s_sources_are_all_that_a_profile_is_kept_of(year: dict[str, Attempt]) -> None:
+    assert {"year.flights", "year.labels", "year.weather"} <= set(sources("2013-06"))
+    assert sources("2012-06") == []
+
+
 def test_a_flag_stops_where_the_rules_say_so_after_all_tables_were_watched(year: dict[str, Attempt], monkeypatch: pytest.MonkeyPatch) -> None:
     strict = configuration() | {"metrics": {"year.weather/max:wind_speed": {"then": "stop"}, **configuration()["metrics"]}}
     monkeypatch.setattr(module, "configuration", lambda: strict)
     attempt = Attempt("ingest", "2013-02", 4)
-    with pytest.raises(Unusual, match=r"year of 2013-02: year\.weather 2013-02: max:wind_speed on 2013-02-12 is 1,048"):
-        watch(attempt, "year", ["weather", "labels"])
+    with pytest.raises(Unusual, match=r"2013-02: year\.weather 2013-02: max:wind_speed on 2013-02-12 is 1,048"):
+        watch(attempt, ["year.weather", "year.labels"])
     assert "profiled_year_labels" in attempt.facts
     assert query("select severity from ops.alerts where source = 'year.weather' and partition_key = '2013-02' and attempt = 4") == [{"severity": "stop"}]
 
@@ -122,7 +128,7 @@ def test_a_flag_stops_where_the_rules_say_so_after_all_tables_were_watched(year:
 def test_facts_stay_small_however_much_is_unusual(year: dict[str, Attempt], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST", 2)
     attempt = Attempt("ingest", "2013-11", 5)
-    watch(attempt, "year", ["flights"])
+    watch(attempt, ["year.flights"])
     assert len(_unusual(attempt)) == 3
     assert _unusual(attempt)[2] == f"and {attempt.facts['profiled_year_flights']['flags'] - 2} more"
 
