@@ -39,7 +39,8 @@ class Failure:
     query: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.rows} rows)" if self.found is None else f"{self.name} (found {self.found})"
+        name = self.name.rstrip(":")
+        return f"{name} ({self.rows} rows)" if self.found is None else f"{name} (found {self.found})"
 
 
 @dataclass

@@ -86,6 +86,6 @@ def _limit(connection: Connection, attempt: Attempt, table: str, outcome: Outcom
         reasons = [failure for failure in outcome.failures if failure.then == "quarantine"]
         worst = str(max(reasons, key=lambda failure: failure.rows)) if reasons else "rows that could not be read"
         raise CheckFailed(
-            f"landing.{table} of {attempt.key}: {held} of {landed} rows would go to quarantine, {held / landed:.1%} where its contract stands {most:.1%};"
+            f"landing.{table} of {attempt.key}: {held} of {landed} rows would go to quarantine, {held / landed:.2%} where its contract stands {most:.2%};"
             f" most of them: {worst}"
         )

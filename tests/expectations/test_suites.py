@@ -10,17 +10,15 @@ from psycopg.types.json import Jsonb
 from expectations.batch import validate
 from expectations.check import check_landing, tables
 from flightdeck import ledger
-from flightdeck.contracts import contracts
-from flightdeck.warehouse import Connection, connect, query
+from flightdeck.warehouse import connect, query
 from ingestion.load import load
 from ingestion.publish import publish
-from tests.ingestion.months import ingested
+from tests.ingestion.months import ingested, move
 
 # far from all data: these rows are made for the test, and taken away after it
 KEY = "2036-01"
 # landing's are all of a real month's, moved to one with as many days and as many hours from UTC
 REAL, LANDED = "2013-02", "2041-02"
-MOVE = "year = 2041, time_hour = time_hour + (timestamp '2041-02-01' - timestamp '2013-02-01')"
 # which rows a case spoils: all of them, one as it lies, those of the first hour, of some days, of the last two, or the one of entity a
 WHERE = {
     "all": f"partition_key = '{KEY}'",
@@ -191,25 +189,15 @@ def rows(real: None, suite: str) -> Iterator[str]:
     schema, _, table = suite.partition("_")
     with connect() as connection:
         if schema == "landing":
-            _copy(connection, table)
+            move(connection, table, LANDED)
+        if table == "flights":
+            # the source has no flight without a distance, so nor has what dlt made of it; another source may
+            connection.execute("alter table landing.flights alter distance drop not null")
         for entity in "abc" if schema == "marts" else "":
             row = Jsonb(GOOD[table] | {"entity_id": entity, "dest": entity})
             connection.execute(f"insert into marts.{table} select (jsonb_populate_record(null::marts.{table}, %s)).*", (row,))
         yield LANDED if schema == "landing" else KEY
         connection.execute(f"delete from {schema}.{table} where partition_key in ('{KEY}', '{LANDED}')")
-
-
-def _copy(connection: Connection, table: str) -> None:
-    connection.execute(f"create temp table month as select * from landing.{table} where partition_key = '{REAL}'")
-    connection.execute(f"update month set partition_key = '{LANDED}'" + (f", {MOVE}" if contracts()[table].event_time else ""))
-    if table == "weather":
-        # the one that cannot be
-        connection.execute("update month set wind_speed = null where wind_speed > 253")
-    if table == "flights":
-        # the source has no flight without a distance, so nor has what dlt made of it; another source may
-        connection.execute("alter table landing.flights alter distance drop not null")
-    connection.execute(f"insert into landing.{table} select * from month")
-    connection.execute("drop table month")
 
 
 def test_each_suite_has_its_cases() -> None:

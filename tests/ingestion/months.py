@@ -4,7 +4,8 @@ from typing import Any
 
 from expectations.check import check_landing
 from flightdeck import ledger
-from flightdeck.warehouse import Row, connect, query
+from flightdeck.contracts import contracts
+from flightdeck.warehouse import Connection, Row, connect, query
 from ingestion.load import load
 from ingestion.publish import publish
 
@@ -73,3 +74,16 @@ def tries(key: str) -> list[tuple[int, str, dict[str, Any]]]:
     return [
         (row["attempt"], row["state"], row["facts"]) for row in query("select * from ops.ledger where stage = 'ingest' and partition_key = %s order by id", key)
     ]
+
+
+def move(connection: Connection, table: str, key: str) -> int:
+    """A copy of the real 2013-02 as landed, without its impossible wind, as the February `key` of a year that no data have; returns its rows."""
+    connection.execute(f"create temp table month as select * from landing.{table} where partition_key = '2013-02'")
+    connection.execute(f"update month set partition_key = '{key}'")
+    if contracts()[table].event_time:
+        connection.execute(f"update month set year = {key[:4]}, time_hour = time_hour + (timestamp '{key}-01' - timestamp '2013-02-01')")
+    if table == "weather":
+        connection.execute("update month set wind_speed = null where wind_speed > 253")
+    rows = connection.execute(f"insert into landing.{table} select * from month").rowcount
+    connection.execute("drop table month")
+    return rows
