@@ -30,11 +30,12 @@ down:  ## Stop the stack; data stay
 test: .venv/.done-dev check  ## Everything that CI runs: checks, then all tests on a stack of their own
 	@$(BIN)/pytest -q
 
-check: .venv/.done-dev  ## Format, lint, types, layers, SQL: under a minute, starts nothing
+check: .venv/.done-dev  ## Format, lint, types, layers, contracts, SQL: under a minute, starts nothing
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo | tail -n 1
+	@$(BIN)/python -m flightdeck.contracts
 	@$(BIN)/sqlfluff lint --nocolor --disable-progress-bar dbt_project/models dbt_project/tests | tail -n 20
 
 bench: .venv/.done  ## Measure, into bench.json; what it means is in docs/benchmarks.md

@@ -8,8 +8,14 @@ from psycopg import sql
 
 from expectations import suites
 from expectations.batch import CheckBroken, Outcome, validate
+from expectations.watch import measured, sources, watch
+from flightdeck.contracts import contracts
 from flightdeck.ledger import Attempt, step
 from flightdeck.warehouse import Connection, connect
+
+HELD = """
+select (select count(distinct row_id) from landing.failures where source_table = %(table)s and partition_key = %(key)s and attempt = %(attempt)s)
+    + (select count(*) from landing.rejected where source_table = %(table)s and partition_key = %(key)s and attempt = %(attempt)s) as n"""
 
 
 class CheckFailed(RuntimeError):
@@ -24,10 +30,14 @@ def tables(schema: str) -> list[str]:
 def check_landing(handed: dict[str, Any]) -> dict[str, Any]:
     """Check what the attempt landed; rows to quarantine are noted in landing.failures, for the publish transaction to move."""
     with step(Attempt(**handed)) as attempt, connect() as connection:
-        for table in (table for table in tables("landing") if f"landed_{table}" in attempt.facts):
-            outcome = _checked(attempt, "landing", table, f"{table}_batch")
-            with connection.transaction():
+        landed = [table for table in tables("landing") if f"landed_{table}" in attempt.facts]
+        outcomes = {table: _checked(attempt, "landing", table, f"{table}_batch") for table in landed}
+        # all notes or none: a check that breaks, or stops the partition, leaves nothing behind
+        with connection.transaction():
+            for table, outcome in outcomes.items():
                 _note(connection, attempt, table, outcome)
+                _limit(connection, attempt, table, outcome)
+        measured(attempt.key, "landing", landed)
     return handed | {"facts": attempt.facts}
 
 
@@ -36,6 +46,9 @@ def check_marts(handed: dict[str, Any]) -> dict[str, Any]:
     with step(Attempt(**handed)) as attempt:
         for table in tables("marts"):
             _checked(attempt, "marts", table, f"{table}_batch")
+        measured(attempt.key, "marts", tables("marts"))
+        # here and not at the landing, whose partitions come in any order: what is usual is known from the earlier ones
+        watch(attempt, sources(attempt.key))
     return handed | {"facts": attempt.facts}
 
 
@@ -43,9 +56,9 @@ def _checked(attempt: Attempt, schema: str, table: str, view: str) -> Outcome:
     outcome = validate(schema, table, view, attempt.key)
     attempt.facts[f"checked_{schema}_{table}"] = {
         "expectations": outcome.expectations,
-        "failed": {failure.name: failure.rows for failure in outcome.failures},
+        "failed": {failure.name: failure.rows if failure.found is None else failure.found for failure in outcome.failures},
     }
-    if stops := [f"{failure.name} ({failure.rows} rows)" for failure in outcome.failures if failure.then == "stop"]:
+    if stops := [str(failure) for failure in outcome.failures if failure.then == "stop"]:
         raise CheckFailed(f"{schema}.{table} of {attempt.key}: {', '.join(stops)}")
     return outcome
 
@@ -62,4 +75,17 @@ def _note(connection: Connection, attempt: Attempt, table: str, outcome: Outcome
         connection.execute(
             sql.SQL("insert into landing.failures select %s, %s, %s, row_id, %s from ({}) failing").format(sql.SQL(rows)),
             (table, attempt.key, attempt.number, failure.name),
+        )
+
+
+def _limit(connection: Connection, attempt: Attempt, table: str, outcome: Outcome) -> None:
+    """Raises CheckFailed when more of the load would go to quarantine than its contract stands; a row counts once, for whatever reasons."""
+    row = connection.execute(HELD, {"table": table, "key": attempt.key, "attempt": attempt.number}).fetchone()
+    held, landed, most = row["n"] if row else 0, attempt.facts[f"landed_{table}"], contracts()[table].most_quarantined
+    if held > most * landed:
+        reasons = [failure for failure in outcome.failures if failure.then == "quarantine"]
+        worst = str(max(reasons, key=lambda failure: failure.rows)) if reasons else "rows that could not be read"
+        raise CheckFailed(
+            f"landing.{table} of {attempt.key}: {held} of {landed} rows would go to quarantine, {held / landed:.1%} where its contract stands {most:.1%};"
+            f" most of them: {worst}"
         )

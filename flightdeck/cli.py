@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from flightdeck.output import Progress
 
 
+# what is written at the end of a replay, each by a process of its own
+PAGES = {"gx": "expectations.docs", "dbt": "flightdeck.transform", "quality": "expectations.charts"}
+
+
 def _friendly(command: Callable[..., None]) -> Callable[..., None]:
     """What goes wrong in a known way is one message with its cure; anything else keeps its traceback."""
 
@@ -88,11 +92,14 @@ def down() -> None:
 @click.argument("first", metavar="FROM")
 @click.argument("last", metavar="[TO]", required=False)
 @click.option("--skip-published", is_flag=True, help="Leave out months that are already through the loop.")
+@click.option("--from-raw", is_flag=True, help="Build the marts anew from raw, and ingest nothing.")
+@click.option("--wave", type=click.IntRange(min=1), metavar="N", help="Send N months at a time, not all at once.")
 @_friendly
-def replay(first: str, last: str | None, skip_published: bool) -> None:
+def replay(first: str, last: str | None, skip_published: bool, from_raw: bool, wave: int | None) -> None:
     """Send the months FROM to TO (YYYY-MM, or FROM..TO in one word) through the whole loop, in Airflow.
 
-    Doing a month again re-does its ingestion, checks and dbt; its requests, trainings, verdicts and deployments stay facts.
+    Doing a month again re-does its ingestion, checks and dbt; its requests, trainings, verdicts and deployments stay facts. Later
+    months are built anew where what the month hands on to them has changed.
     """
     import world
     from flightdeck import replay as loop
@@ -107,14 +114,15 @@ def replay(first: str, last: str | None, skip_published: bool) -> None:
         wanted = loop.unfinished(keys) if skip_published else keys
         if wanted:
             try:
-                loop.replay(wanted, progress.tell, progress.running)
+                for begin in range(0, len(wanted), wave or len(wanted)):
+                    some = wanted[begin : begin + (wave or len(wanted))]
+                    loop.replay(some, progress.tell, progress.running, ["transform"] if from_raw else loop.PRODUCERS)
             except KeyboardInterrupt:
                 raise click.ClickException(
                     "interrupted; what has begun goes on in Airflow: `flightdeck status` shows it, the same command follows it"
                 ) from None
-            progress.note("building Data Docs and dbt docs")
-            pages: stack.Tasks = {name: ([sys.executable, "-m", module], {}) for name, module in (("gx", "expectations.docs"), ("dbt", "flightdeck.transform"))}
-            stack.side_by_side("document", pages)
+            progress.note("building Data Docs, dbt docs and the charts of quality")
+            stack.side_by_side("document", {name: ([sys.executable, "-m", module], {}) for name, module in PAGES.items()})
         else:
             progress.note("all of these months are through already; `flightdeck replay` without --skip-published does them again")
     table(keys)
@@ -146,12 +154,17 @@ def status(as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("name", type=click.Choice(["airflow", "mlflow", "reports", "serving", "warehouse", "world"]))
+@click.argument("name", type=click.Choice(["airflow", "lake", "mlflow", "reports", "serving", "warehouse", "world"]))
 @_friendly
 def url(name: str) -> None:
-    """Print a URL that works as it is: with user and password where one is needed (warehouse: read-only, for psql, SQLAlchemy and BI tools)."""
+    """Print a URL that works as it is: with user and password where one is needed.
+
+    warehouse is read-only, for psql, SQLAlchemy and BI tools; lake is a folder or a URI of Parquet, for DuckDB and pandas.
+    """
     if name == "warehouse":
         click.echo(settings().database_url("reader"))
+    elif name == "lake":
+        click.echo(settings().lake)
     else:
         click.echo(settings().url(name, "admin" if name in ("airflow", "mlflow") else ""))
 

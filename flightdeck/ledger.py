@@ -24,7 +24,8 @@ UNFINISHED = """
 select distinct partition_key from ops.ledger l where partition_key < %(before)s and not exists (
     select from ops.ledger e where e.partition_key = l.partition_key and e.stage = %(stage)s and e.state = any(%(ended)s)
     and (%(stage)s <> all(%(data)s) or e.id > coalesce((
-        select max(id) from ops.ledger r where r.partition_key = l.partition_key and r.state = 'reopened'), 0)))
+        select max(id) from ops.ledger r where r.partition_key = l.partition_key
+        and (r.state = 'reopened' or r.state = 'withdrawn' and r.inputs <> '{}')), 0)))
 order by 1"""
 REOPENED = """
 select distinct partition_key from ops.ledger r where state = 'reopened' and partition_key <= %s and not exists (
@@ -136,9 +137,13 @@ def last(stage: str, key: str) -> Row | None:
 
 
 def plan(keys: list[str]) -> None:
-    """Record that these partitions will come, so that later ones wait for them, in whatever order their runs arrive."""
-    for key in keys:
-        Attempt("replay", partition(key).key, 0).record("planned")
+    """Record that these partitions will come, and come again where they are published: later ones wait for them, in whatever order runs arrive."""
+    there = published()
+    with connect() as connection, connection.transaction():
+        for key in keys:
+            Attempt("replay", partition(key).key, 0).record("planned", connection)
+            if key in there:
+                reopen(connection, DATA[-1], key, {}, {"asked": True})
 
 
 def reopen(connection: Connection, stage: str, key: str, inputs: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -159,6 +164,15 @@ def read_until(stage: str) -> dict[str, datetime]:
 def published(before: str | None = None) -> list[str]:
     """Keys of the partitions whose marts may be read, in order; with `before`, only those earlier than it."""
     rows = query("select partition_key from ops.published where %s::text is null or partition_key < %s order by 1", before, before)
+    return [row["partition_key"] for row in rows]
+
+
+def withdrawn() -> list[str]:
+    """Partitions that a build has taken out of readers' sight, until they are published anew; one that was taken away by hand is none."""
+    rows = query(
+        "select partition_key from (select distinct on (partition_key) partition_key, state, inputs from ops.ledger where stage = %s"
+        " and state in ('published', 'withdrawn') order by partition_key, id desc) last_word where state = 'withdrawn' and inputs <> '{}' order by 1", DATA[-1],
+    )  # fmt: skip
     return [row["partition_key"] for row in rows]
 
 

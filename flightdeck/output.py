@@ -6,9 +6,11 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from flightdeck import status
+from flightdeck.ledger import ENDED
 from flightdeck.warehouse import Row
 
 STATES = {"failed": "[red]failed   [/]", "published": "[green]published[/]", "done": "[green]done     [/]"}
@@ -49,6 +51,9 @@ class Progress:
         # what a person wants to know of it at once: the error, the verdict, or why nothing was done
         detail = facts.get("error") or facts.get("decision") or facts.get("reason") or ""
         self._line(f"{row['partition_key']}  {row['stage']:9} {STATES[row['state']]}  {seconds:5.1f} s  {' '.join(detail.splitlines()[:1])}")
+        # the farthest out of each table, which comes first; the page of charts has them all
+        for unusual in {text.split()[0]: text for text in reversed(facts.get("unusual", []))}.values() if row["state"] in ENDED else []:
+            self._line(f"{row['partition_key']}  {row['stage']:9} [yellow]unusual  [/]           {escape(unusual)}")
 
     def running(self, rows: list[Row]) -> None:
         if self._status:

@@ -34,16 +34,19 @@ def unfinished(keys: list[str]) -> list[str]:
     return [key for key in keys if ledger.last(LAST_STAGE, key) is None or key not in ledger.published()]
 
 
-def replay(keys: list[str], tell: Callable[[Row, float], None], idle: Callable[[list[Row]], None]) -> None:
-    """Send `keys` through the loop, done before or not. `tell` gets each new ledger row with its stage's seconds, `idle` what runs now."""
+def replay(keys: list[str], tell: Callable[[Row, float], None], idle: Callable[[list[Row]], None], begin_with: list[str] = PRODUCERS) -> None:
+    """Send `keys` through the loop, done before or not, from the DAGs `begin_with` on.
+
+    `tell` gets each new ledger row with its stage's seconds, `idle` what runs now.
+    """
     airflow, since = Airflow(), datetime.now(UTC).isoformat()
     _await_dags(airflow)
     begun = query("select coalesce(max(id), 0) as id from ops.ledger")[0]["id"]
-    ledger.plan(keys)
     # a partition that is still on its way is followed, not sent a second time
     sent = sorted(set(keys) - airflow.active())
+    ledger.plan(sent)
     for key in sent:
-        for dag in PRODUCERS:
+        for dag in begin_with:
             airflow.trigger(dag, key)
     running: dict[tuple[str, str], Row] = {}
     open_keys, watched, seen, answered = keys, set(keys), begun, time.monotonic()

@@ -42,6 +42,11 @@ class Settings(BaseSettings):
     close_after_hours: int = 48
     # The stages that must have ended for a partition before it is monitored; without the replayed world: [].
     monitor_awaits: list[str] = ["requests"]
+    # Where the marts are delivered to: a folder, or a URI such as s3://bucket/prefix, whose tools take keys and endpoint from
+    # their own variables (AWS_…); empty: `lake` in the state folder.
+    lake: str = ""
+    # Where alerts are posted as JSON; empty: they are rows of ops.alerts only.
+    alert_webhook: str = ""
     # What this code calls itself in the ledger; empty: the git commit.
     code: str = ""
 
@@ -75,4 +80,5 @@ class Settings(BaseSettings):
 @lru_cache
 def settings() -> Settings:
     found = Settings()
-    return found.model_copy(update={"home": found.home.expanduser().resolve()})
+    home = found.home.expanduser().resolve()
+    return found.model_copy(update={"home": home, "lake": found.lake or str(home / "lake")})

@@ -11,6 +11,7 @@ from xmlrpc.client import Fault, ServerProxy
 import httpx
 import psutil
 import psycopg
+from psycopg import sql
 
 from flightdeck import orphans, secrets, site
 from flightdeck.launch import BIN, airflow_environment, common, mlflow_environment
@@ -164,6 +165,8 @@ def make_databases() -> None:
         connection.execute("grant connect on database source to source_reader")
     with psycopg.connect(s.database_url("flightdeck").rsplit("/", 1)[0] + "/warehouse", autocommit=True) as connection:
         connection.execute((ROOT / "infra/postgres/warehouse.sql").read_bytes())
+        # whoever connects knows in which zone partitions begin and end
+        connection.execute(sql.SQL("alter database warehouse set flightdeck.timezone = {}").format(sql.Literal(s.timezone)))
     with psycopg.connect(s.database_url("worker"), autocommit=True) as connection:
         connection.execute((ROOT / "ingestion/tables.sql").read_bytes())
 

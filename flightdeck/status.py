@@ -41,7 +41,7 @@ def _partition(key: str, found: dict[str, Any], published: bool) -> dict[str, An
         "key": key,
         "landed": ingest.get(f"landed_{table}"),
         "raw": ingest.get(f"published_{table}"),
-        "quarantined": sum(value for name, value in ingest.items() if name.startswith("quarantined_")) if ingest else None,
+        "quarantined": sum(value for each in facts.values() for name, value in each.items() if name.startswith("quarantined_")) if ingest else None,
         "features": transform.get("rows", {}).get("features"),
         "published": published,
         "champion": found["monitor"]["inputs"].get("champion") if monitor else None,

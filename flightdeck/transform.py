@@ -29,10 +29,13 @@ class BuildFailed(RuntimeError):
 
 def build(key: str | None) -> dict[str, Any]:
     """Begin an attempt of `transform` and build the partition's models with their tests; returns the attempt."""
-    with ledger.step(ledger.begin("transform", key)) as attempt, connect() as connection, lock(connection, f"build/{attempt.key}"):
+    with ledger.step(ledger.begin("transform", key)) as attempt, connect() as connection, lock(connection, "build"):
         source = ledger.last("ingest", attempt.key)
         if source is None:
             raise BuildFailed(f"{attempt.key} has not been published by ingest; run `ingest` for it first")
+        if withdrawn := [key for key in ledger.withdrawn() if key < attempt.key]:
+            # its history would be that of an older partition, and stay it
+            raise BuildFailed(f"{', '.join(withdrawn)} is being built anew, and {attempt.key} is built on it; run `transform` for it again, the earlier first")
         attempt.inputs["ingest"] = source["attempt"]
         carried = _carried(connection, attempt.key)
         if attempt.key in ledger.published():
@@ -64,7 +67,7 @@ def rebuild_next(key: str) -> None:
 
 def plan(key: str | None) -> None:
     """Build the models that need only what was planned for the partition, so that requests can be answered before its facts come."""
-    with ledger.step(ledger.begin("plan", key)) as attempt, connect() as connection, lock(connection, f"build/{attempt.key}"):
+    with ledger.step(ledger.begin("plan", key)) as attempt, connect() as connection, lock(connection, f"plan/{attempt.key}"):
         results = _build(PLANNED, attempt.key)
         attempt.facts = _facts(results)
         attempt.record("done")

@@ -27,7 +27,7 @@ def read(path: Path, table: str, source: str, reading: Reading) -> pa.Table:
         content = path.read_bytes()
         # a file that was cut can look whole but for this
         if not content.endswith(b"\n"):
-            raise SourceError(f"{place}: cut off in its last line")
+            raise SourceError(f"{place}: {'cut off in its last line' if content else 'empty'}")
         header = content.partition(b"\n")[0].decode().strip().split(",")
         names = reading.columns(table, place, header)
         rows = _rows(content, table, place, header, reading)

@@ -51,7 +51,7 @@ def tables(source: str) -> list[Contract]:
 def _land(connection: Connection, attempt: ledger.Attempt, source: str, module: Any, reading: Reading) -> None:
     # dlt's staging is shared by all loads of a source, whatever their partitions: two at once lose or double rows
     with lock(connection, f"landing/{source}"):
-        attempt.inputs[source] = _run(source, module.resources(reading), attempt.key)
+        attempt.inputs[source] = _run(source, module, reading)
         for contract in tables(source):
             _index(connection, contract.table)
             _evolve(connection, contract.table)
@@ -64,23 +64,23 @@ def _land(connection: Connection, attempt: ledger.Attempt, source: str, module: 
         attempt.facts["schema_changes"] = attempt.facts.get("schema_changes", []) + reading.notes
 
 
-def _run(source: str, resources: list[Any], key: str) -> str:
+def _run(source: str, module: Any, reading: Reading) -> str:
     """One dlt load; returns its load id. Its working folder is its own: what a failed run left pending cannot be loaded by the next."""
     folder = tempfile.mkdtemp(dir=settings().home / "work", prefix=f"dlt-{source}-")
     try:
         destination = dlt.destinations.postgres(settings().database_url("worker"), staging_dataset_name_layout=f"%s_staging_{source}")
         pipeline = dlt.pipeline(source, pipelines_dir=folder, dataset_name="landing", destination=destination)
-        info = pipeline.run(resources, loader_file_format="csv")
+        info = pipeline.run(module.resources(reading), loader_file_format="csv")
         info.raise_on_failed_jobs()
     except PipelineStepFailed as error:
         cause: BaseException | None = error
         while cause and not isinstance(cause, SourceError):
             cause = cause.__cause__ or cause.__context__
-        raise cause or SourceError(f"{source}, load of {key} failed in step {error.step}: {error.exception}") from error
+        raise cause or SourceError(f"{source}, load of {reading.partition.key} failed in step {error.step}: {error.exception}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if not info.loads_ids:
-        raise SourceError(f"{source} has no rows for {key}")
+        raise SourceError(f"{source} has no rows for {reading.partition.key}")
     return str(info.loads_ids[0])
 
 
@@ -121,16 +121,16 @@ def _loaded(connection: Connection, table: str, key: str, load_id: str) -> int:
     empty leaves the rows of the load before where they were."""
     count = "select count(*) as n from landing.{} where partition_key = %s and _dlt_load_id = %s"
     row = connection.execute(sql.SQL(count).format(sql.Identifier(table)), (key, load_id)).fetchone()
-    if not row or not row["n"]:
-        raise SourceError(f"{table} has no rows for {key}")
-    return int(row["n"])
+    return int(row["n"]) if row else 0
 
 
 def _reject(connection: Connection, attempt: ledger.Attempt, contract: Contract, reading: Reading, loaded: int) -> int:
-    """Keep what could not be read for `publish` to hold; raises SourceError when it is more than the contract stands."""
+    """Keep what could not be read for `publish` to hold; raises SourceError when it is more than the contract stands, or nothing is left."""
     rejected = [row for row in reading.rejected if row.table == contract.table]
     if len(rejected) > contract.most_quarantined * (loaded + len(rejected)):
         raise SourceError(f"{len(rejected)} of {loaded + len(rejected)} rows of {contract.table} cannot be read, the first: {rejected[0].reason}")
+    if not loaded:
+        raise SourceError(f"{contract.table} has no rows for {attempt.key}")
     with connection.transaction():
         connection.execute("delete from landing.rejected where source_table = %s and partition_key = %s", (contract.table, attempt.key))
         with connection.cursor() as cursor:

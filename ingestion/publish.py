@@ -23,8 +23,9 @@ INSERT = (
 RELEASE = "delete from quarantine.rows where source_table = %(table)s and partition_key = %(key)s and state = 'held'"
 HOLD = f"""
 insert into quarantine.rows (source_table, partition_key, entity_key, row, expectation, load_id)
-select %(table)s, %(key)s, b.entity_id, to_jsonb(b) - '{{{{row_id,entity_id}}}}'::text[], f.expectation, b._dlt_load_id
+select %(table)s, %(key)s, b.entity_id, to_jsonb(l), f.expectation, b._dlt_load_id
 from landing.{{batch}} b join (select row_id, string_agg(distinct expectation, ', ') as expectation from {NOTES} group by row_id) f using (row_id)
+join landing.{{table}} l on l.ctid = b.row_id::tid
 where b._dlt_load_id = %(load)s"""
 
 # what could not be read has no key that one could trust

@@ -1,6 +1,8 @@
-"""The weather stations' REST API: GET /weather?month=2013-01&as_of=2013-02-03T05:00:00Z&page=1&limit=1000."""
+"""The weather stations' REST API: GET /weather?month=2013-01&as_of=2013-02-03T05:00:00Z&page=1&limit=1000, and what changed since."""
 
+import json
 from datetime import datetime
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -8,7 +10,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from world import api_faults
 from world.data import weather
+
+
+class Answer(JSONResponse):
+    """JSON as the stations write it: like many a source, with NaN where a number is none."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content).encode()
 
 
 def _number(request: Request, name: str, default: int, most: int) -> int:
@@ -19,23 +29,40 @@ def _number(request: Request, name: str, default: int, most: int) -> int:
     return int(text)
 
 
-async def observations(request: Request) -> JSONResponse:
-    """One page of a month's observations that were published by `as_of`."""
+def _times(request: Request, *names: str) -> list[datetime]:
+    needed = ", ".join(("month (YYYY-MM, of 2013)", *(f"{name} (ISO 8601, with its zone)" for name in names)))
     try:
-        as_of = datetime.fromisoformat(request.query_params["as_of"])
-        rows = weather()[request.query_params["month"]]
+        times = [datetime.fromisoformat(request.query_params[name]) for name in names]
     except (KeyError, ValueError):
-        raise HTTPException(400, "month (YYYY-MM, of 2013) and as_of (ISO 8601, with its zone) are needed") from None
-    if as_of.tzinfo is None:
-        raise HTTPException(400, "as_of needs its zone, like 2013-02-03T05:00:00Z")
-    limit, page = _number(request, "limit", 1000, 10_000), _number(request, "page", 1, 100_000)
-    known = [row | {name: row[name].isoformat() for name in ("time_hour", "recorded_at")} for row in rows if row["recorded_at"] <= as_of]
-    pages = max(1, -(-len(known) // limit))
-    return JSONResponse({"data": known[(page - 1) * limit : page * limit], "page": page, "pages": pages, "total": len(known)})
+        raise HTTPException(400, f"these are needed: {needed}") from None
+    if bare := [name for name, time in zip(names, times, strict=True) if time.tzinfo is None]:
+        raise HTTPException(400, f"{bare[0]} needs its zone, like 2013-02-03T05:00:00Z")
+    if request.query_params.get("month") not in weather():
+        raise HTTPException(400, f"these are needed: {needed}")
+    return times
+
+
+async def observations(request: Request) -> JSONResponse:
+    """One page of a month's observations that were published by `as_of`, in all versions known by then."""
+    (as_of,) = _times(request, "as_of")
+    month, limit, page = request.query_params["month"], _number(request, "limit", 1000, 10_000), _number(request, "page", 1, 100_000)
+    await api_faults.hinder(month)
+    known = [row for row in api_faults.rows(month) if row["recorded_at"] <= as_of]
+    pages, total = api_faults.pages(month, known, limit)
+    sent = pages[page - 1] if page <= len(pages) else []
+    data = [row | {name: row[name].isoformat() for name in ("time_hour", "recorded_at")} for row in sent]
+    return Answer({"data": data, "page": page, "pages": len(pages), "total": total})
+
+
+async def changes(request: Request) -> JSONResponse:
+    """How many of a month's rows were published after `after` and by `as_of`."""
+    after, as_of = _times(request, "after", "as_of")
+    await api_faults.hinder(request.query_params["month"])
+    return Answer({"rows": sum(after < row["recorded_at"] <= as_of for row in api_faults.rows(request.query_params["month"]))})
 
 
 async def health(_: Request) -> JSONResponse:
     return JSONResponse({"months": len(weather())})
 
 
-app = Starlette(routes=[Route("/weather", observations), Route("/health", health)])
+app = Starlette(routes=[Route("/weather", observations), Route("/weather/changes", changes), Route("/health", health)])

@@ -96,6 +96,30 @@ create table if not exists landing.rejected (
     row jsonb not null,
     reason text not null
 );
+
+-- Statistical process control: what was measured of a partition, of the whole (at_day is null) or of one of its days.
+create table if not exists ops.profiles (
+    source_table text not null,
+    partition_key text not null,
+    metric text not null,
+    at_day date,
+    value double precision not null,
+    unique nulls not distinct (source_table, partition_key, metric, at_day)
+);
+
+-- One row for what was unusual in an attempt on a table's partition. `delivered`: whether the webhook took it; null when there is none.
+create table if not exists ops.alerts (
+    partition_key text not null,
+    source text not null,
+    attempt int not null,
+    severity text not null check (severity in ('warning', 'stop')),
+    summary text not null,
+    details jsonb not null,
+    delivered boolean,
+    error text,
+    at timestamptz not null default clock_timestamp(),
+    primary key (partition_key, source, attempt)
+);
 reset role;
 
 grant usage on schema landing, raw, staging, intermediate, marts, quarantine, ops to reader;

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from flightdeck import ledger
 from flightdeck.warehouse import Row
 from tests.dbt_project.months import BEFORE, REAL, five_flights, transformed
 
@@ -11,11 +12,13 @@ from tests.dbt_project.months import BEFORE, REAL, five_flights, transformed
 SMALL = "2015-01"
 
 
-@pytest.fixture(scope="session")
-def real(database: str) -> Row:
-    """A real month, all of it, after another; the ledger's row of its transformation."""
+@pytest.fixture(scope="package")
+def real(database: str) -> Iterator[Row]:
+    """A real month, all of it, after another; the ledger's row of its transformation. Taken back, or each earlier month would build them anew."""
     transformed(BEFORE)
-    return transformed(REAL)
+    yield transformed(REAL)
+    for key in (BEFORE, REAL):
+        ledger.begin("transform", key).record("withdrawn")
 
 
 @pytest.fixture

@@ -126,6 +126,35 @@ def test_a_partition_built_again_is_the_same_and_no_other_changes(small: str) ->
     assert query("select count(*) as n, max(entity_id) as last from marts.features where partition_key = %s", REAL) == other
 
 
+def test_a_changed_history_reopens_the_next_partition_and_an_equal_one_does_not(small: str) -> None:
+    with five_flights("2015-02", 457) as following:
+        before = marts(following)
+        transform(small)
+        assert following not in ledger.reopened()
+        one = query("select entity_id, air_time from raw.flights where partition_key = %s order by entity_id limit 1", small)[0]
+        query("update raw.flights set air_time = air_time + 7 where entity_id = %s returning 1", one["entity_id"])
+        assert transform(small)["outputs"] == {"reopened": following}
+        assert following in ledger.reopened()
+        assert following in ledger.unfinished_before("transform", "2015-03")
+        transform(following)
+        assert following not in ledger.reopened()
+        after = marts(following)
+        assert after["marts.features"] != before["marts.features"]
+        # what no history is in stays as it was
+        assert {name: rows for name, rows in after.items() if name not in ("marts.features", "marts.route_history")} == {
+            name: rows for name, rows in before.items() if name not in ("marts.features", "marts.route_history")
+        }
+
+
+def test_a_partition_is_not_built_on_one_that_is_out_of_sight(small: str) -> None:
+    with five_flights("2015-02", 457) as following:
+        build(small)
+        with pytest.raises(BuildFailed, match="2015-01 is being built anew, and 2015-02 is built on it"):
+            build(following)
+        transform(small)
+        transform(following)
+
+
 def test_a_failing_model_leaves_the_partition_as_it_was_and_unread(small: str) -> None:
     before = marts(small)
     # a day that no calendar has fails the model in the middle of the build

@@ -6,17 +6,21 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from flightdeck.settings import settings
 from flightdeck.warehouse import query
+from world.__main__ import main as world
 
 KEYS = ["2013-01", "2013-02"]
-STAGES = {"requests", "ingest", "transform", "monitor", "decide", "train", "gate", "deploy"}
+STAGES = {"timetable", "plan", "requests", "ingest", "transform", "deliver", "monitor", "decide", "train", "gate", "deploy"}
 # everything that a month done again must leave as it is; load ids are of the load, not of the data
 CONTENT = {
     "raw.flights": "select count(*), sum(hashtextextended((to_jsonb(t) - '_dlt_load_id')::text, 0)) from raw.flights t",
+    "raw.timetable": "select count(*), sum(hashtextextended((to_jsonb(t) - '_dlt_load_id')::text, 0)) from raw.timetable t",
     "raw.weather": "select count(*), sum(hashtextextended((to_jsonb(t) - '_dlt_load_id')::text, 0)) from raw.weather t",
     "quarantine": "select count(*), sum(hashtextextended((row - '_dlt_load_id')::text || expectation || state, 0)) from quarantine.rows",
+    "planned_departures": "select count(*), sum(hashtextextended(to_jsonb(t)::text, 0)) from marts.planned_departures t",
     "features": "select count(*), sum(hashtextextended(to_jsonb(t)::text, 0)) from marts.features t",
     "labels": "select count(*), sum(hashtextextended(to_jsonb(t)::text, 0)) from marts.labels t",
     "route_history": "select count(*), sum(hashtextextended(to_jsonb(t)::text, 0)) from marts.route_history t",
@@ -75,7 +79,7 @@ def test_february_was_asked_of_january_s_model(output: str) -> None:
 def test_online_features_equal_the_marts(output: str) -> None:
     """All but two flights of February: they were sent the impossible wind, which the warehouse holds in quarantine."""
     names = [row["k"] for row in query("select distinct jsonb_object_keys(features) as k from (select features from ops.predictions limit 1) one")]
-    assert len(names) == 18
+    assert len(names) == 24
     rows = query(
         "select p.entity_id from ops.predictions p join marts.features f using (entity_id)"
         " where exists (select from jsonb_each(p.features) o where o.value is distinct from to_jsonb(f) -> o.key)"
@@ -103,12 +107,13 @@ def test_a_month_done_again_changes_nothing_but_the_ledger(output: str) -> None:
     done = flightdeck("replay", "2013-02")
     assert done.returncode == 0, done.stdout + done.stderr
     assert content() == before
-    attempts = query("select stage, max(attempt) as n from ops.ledger where partition_key = '2013-02' and stage <> 'plan' group by 1")
-    assert {row["stage"]: row["n"] for row in attempts} == dict.fromkeys(STAGES, 1) | {"ingest": 2, "transform": 2}
+    attempts = query("select stage, max(attempt) as n from ops.ledger where partition_key = '2013-02' and stage <> 'replay' group by 1")
+    again = ("timetable", "plan", "ingest", "transform", "deliver")
+    assert {row["stage"]: row["n"] for row in attempts} == dict.fromkeys(STAGES, 1) | dict.fromkeys(again, 2)
     assert query("select count(*) as n from ops.ledger")[0]["n"] > ledger
 
 
-def test_a_broken_file_stops_its_month_by_name_and_a_repair_completes_it(output: str) -> None:
+def test_a_broken_file_stops_its_month_by_name(output: str) -> None:
     drop = settings().home / "world" / "files" / "2013-01-01" / "planes.csv"
     good, before = drop.read_text(), content()
     drop.write_text(good[: len(good) // 2])
@@ -120,8 +125,30 @@ def test_a_broken_file_stops_its_month_by_name_and_a_repair_completes_it(output:
     for said in ("2013-03: ingest.load failed after 3 tries", "registry, file planes.csv of 2013-01-01", "log:"):
         assert said in failed.stderr
     assert Path(failed.stderr.split("log:")[1].split()[0]).exists()
-    # the people outside ask all the same; nothing else has changed
-    assert {name: rows for name, rows in content().items() if name != "predictions"} == {name: rows for name, rows in before.items() if name != "predictions"}
-    repaired = flightdeck("replay", "--skip-published", "2013-03")
+    # the plan comes before the month, and the people outside ask all the same; nothing else has changed
+    own = ("predictions", "raw.timetable", "planned_departures")
+    assert {name: rows for name, rows in content().items() if name not in own} == {name: rows for name, rows in before.items() if name not in own}
+
+
+def test_a_repair_completes_the_month_and_what_came_late_reopens_the_month_before(output: str) -> None:
+    """Corrections of February, known since mid-March: who reads March finds them."""
+    labels = {row["entity_id"]: row for row in query("select * from marts.labels where partition_key = '2013-02'")}
+    assert CliRunner().invoke(world, ["inject", "corrections", "2013-02", "--source", "database"]).exit_code == 0
+    try:
+        repaired = flightdeck("replay", "--skip-published", "2013-03")
+    finally:
+        assert CliRunner().invoke(world, ["heal"]).exit_code == 0
     assert repaired.returncode == 0, repaired.stdout + repaired.stderr
     assert query("select count(*) as n from raw.flights where partition_key = '2013-03'")[0]["n"] == 28834
+    reopened = query("select partition_key, stage, facts from ops.ledger where state = 'reopened' and facts ? 'changed'")
+    assert [(row["partition_key"], row["stage"], row["facts"]["found_by"]) for row in reopened] == [("2013-02", "ingest", "2013-03")]
+    newest = {row["entity_id"]: row for row in query("select * from marts.labels where partition_key = '2013-02'")}
+    changed = [entity for entity, row in newest.items() if row != labels[entity]]
+    assert 0 < len(changed) <= reopened[0]["facts"]["changed"]["operations"]
+    assert {query("select max(attempt) as n from ops.ledger where partition_key = '2013-02' and stage = %s", stage)[0]["n"] for stage in ("train", "gate")} == {
+        1
+    }
+    # in the lake, too
+    manifest = json.loads((settings().home / "lake" / "manifest.json").read_text())
+    newest_build = query("select max(attempt) as n from ops.ledger where partition_key = '2013-02' and stage = 'transform'")[0]["n"]
+    assert manifest["marts"]["labels"]["partitions"]["2013-02"]["attempt"] == newest_build

@@ -2,13 +2,28 @@
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
 
 from flightdeck import ledger
-from flightdeck.ledger import Attempt, Superseded, begin, once, plan, published, record, step, unfinished_before
+from flightdeck.ledger import (
+    Attempt,
+    Superseded,
+    begin,
+    once,
+    plan,
+    published,
+    read_until,
+    record,
+    reopen,
+    reopened,
+    step,
+    unfinished_before,
+    withdrawn,
+)  # fmt: skip
 from flightdeck.partitions import InvalidPartition
 from flightdeck.settings import settings
 from flightdeck.warehouse import connect, query
@@ -191,3 +206,74 @@ def test_a_withdrawn_partition_may_not_be_read_until_it_is_published_again() -> 
 def test_published_by_another_stage_opens_no_partition() -> None:
     begin("test_not_transform", "2034-02").record("published")
     assert "2034-02" not in published()
+
+
+def test_a_step_of_an_attempt_that_was_overtaken_ends_as_superseded(stage: str) -> None:
+    older = begin(stage, "2031-02")
+    begin(stage, "2031-02")
+    with step(older) as attempt, connect() as connection, connection.transaction():
+        attempt.record("published", connection)
+        attempt.claim(connection)
+    assert [row for row in _rows(stage) if row[1] == 1] == [("2031-02", 1, "started"), ("2031-02", 1, "superseded")]
+    assert "attempt 1 was superseded by attempt 2" in older.facts["reason"]
+
+
+def _reopen(stage: str, key: str, **inputs: str) -> None:
+    with connect() as connection, connection.transaction():
+        reopen(connection, stage, key, inputs, {"changed": {"source": 3}})
+
+
+def test_a_reopened_partition_is_waited_for_until_it_is_published_anew() -> None:
+    key, later = "2032-01", "2032-02"
+    begin("ingest", key).record("published")
+    first = begin("transform", key)
+    first.record("published")
+    assert key not in reopened() + unfinished_before("transform", later)
+    _reopen("ingest", key)
+    assert key in reopened(key)
+    assert key not in reopened("2031-12")
+    assert {key} <= set(unfinished_before("ingest", later)) & set(unfinished_before("transform", later))
+    # its transformation as it was is no answer, and neither is a new load alone
+    begin("ingest", key).record("published")
+    assert key in reopened()
+    assert key not in unfinished_before("ingest", later)
+    again = begin("transform", key)
+    again.inputs["ingest"] = 2
+    again.record("withdrawn")
+    assert key in withdrawn()
+    assert key in unfinished_before("transform", later)
+    again.record("published")
+    assert key not in reopened() + unfinished_before("transform", later) + withdrawn()
+    # by hand: nobody waits for it
+    begin("transform", key).record("withdrawn")
+    assert key not in withdrawn() + published()
+
+
+def test_the_good_end_of_a_stage_that_is_no_data_stage_outlasts_a_reopening(stage: str) -> None:
+    begin(stage, "2032-03").record("done")
+    _reopen("transform", "2032-03")
+    assert "2032-03" not in unfinished_before(stage, "2032-04")
+    assert "2032-03" in reopened()
+    begin("transform", "2032-03").record("published")
+    begin("transform", "2032-03").record("withdrawn")
+
+
+def test_months_planned_again_are_waited_for_and_new_ones_are_not_reopened() -> None:
+    key = "2032-05"
+    begin("transform", key).record("published")
+    plan([key, "2032-06"])
+    assert [each for each in reopened() if each.startswith("2032-0")] == [key]
+    begin("transform", key).record("published")
+    begin("transform", key).record("withdrawn")
+
+
+def test_until_when_a_partition_is_read_is_the_newest_of_what_was_and_will_be(stage: str) -> None:
+    attempt = begin(stage, "2032-07")
+    attempt.inputs["as_of"] = "2032-08-03T04:00:00+00:00"
+    assert read_until(stage) == {}
+    attempt.record("published")
+    assert read_until(stage) == {"2032-07": datetime(2032, 8, 3, 4, tzinfo=UTC)}
+    _reopen(stage, "2032-07", as_of="2032-09-03T04:00:00+00:00")
+    assert read_until(stage) == {"2032-07": datetime(2032, 9, 3, 4, tzinfo=UTC)}
+    begin("transform", "2032-07").record("published")
+    begin("transform", "2032-07").record("withdrawn")

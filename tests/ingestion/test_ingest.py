@@ -2,7 +2,6 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing import get_context
 
@@ -11,11 +10,13 @@ import pytest
 from flightdeck.partitions import InvalidPartition, partition
 from flightdeck.warehouse import Row, connect, query
 from ingestion import operations
-from ingestion.load import load, make_batches
+from ingestion.contract import Reading
+from ingestion.load import load, make_batch
 from tests.ingestion.months import content, ingest, ingested, last, source_flights, tries
 from world.data import weather
 
 KEY = "2013-02"
+TABLES = ["flights", "weather", "planes", "airports", "airlines"]
 REASON = "expect_column_values_to_be_between:wind_speed"
 
 
@@ -80,9 +81,7 @@ def test_the_month_again_changes_nothing_but_the_ledger(february: Row) -> None:
 
 def test_what_was_not_recorded_yet_is_not_read(february: Row) -> None:
     time = datetime(2013, 2, 10, 12, tzinfo=UTC)
-    columns = [row["column_name"] for row in query("select column_name from information_schema.columns where table_schema = 'raw' and table_name = 'flights'")]
-    source = [name for name in columns if name not in ("partition_key", "entity_id", "_dlt_load_id")]
-    (flights,) = operations.resources(replace(partition(KEY), closes=time), {"flights": source})
+    (flights,) = operations.resources(Reading(partition(KEY), time))
     recorded = [at for page in flights for at in page["recorded_at"].to_pylist()]
     known = query("select count(*) as n from flights where month = 2 and recorded_at <= %s", time, role="source_reader")
     assert 0 < len(recorded) == known[0]["n"] < 24_951
@@ -106,10 +105,11 @@ def test_months_loaded_at_once_all_arrive(february: Row) -> None:
 def test_the_first_months_ever_may_make_the_views_at_once(february: Row) -> None:
     def make(_: int) -> None:
         with connect() as connection:
-            make_batches(connection)
+            for table in TABLES:
+                make_batch(connection, table)
 
     with connect() as connection:
-        connection.execute("drop view landing.flights_batch, landing.weather_batch, landing.planes_batch, landing.airports_batch, landing.airlines_batch")
+        connection.execute(f"drop view {', '.join(f'landing.{table}_batch' for table in TABLES)}".encode())
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(make, range(12))) == [None] * 12
 

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.usefixtures("database")
 CLOSED = "2013-03-03T05:00:00Z"
 
 
-def _get(parameters: dict[str, Any]) -> httpx.Response:
-    return httpx.get(settings().url("world") + "/weather", params=parameters)
+def _get(parameters: dict[str, Any], path: str = "/weather") -> httpx.Response:
+    return httpx.get(settings().url("world") + path, params=parameters)
 
 
 def _page(**parameters: Any) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def test_pages_hold_each_observation_of_the_month_once(limit: int) -> None:
     # of the smallest pages, the seams at both ends are enough
     numbers = range(1, pages + 1) if pages < 10 else [1, 2, pages - 1, pages]
     sent = [row for page in numbers for row in _page(limit=limit, page=page)["data"]]
-    months = [row | {"time_hour": row["time_hour"].isoformat()} for row in weather()["2013-02"]]
+    months = [row | {name: row[name].isoformat() for name in ("time_hour", "recorded_at")} for row in weather()["2013-02"]]
     assert sent == (months if pages < 10 else months[:2] + months[-2:])
     assert _page(limit=limit, page=pages + 1)["data"] == []
 
@@ -51,6 +51,27 @@ def test_what_was_not_published_yet_is_not_sent(as_of: str) -> None:
     assert 0 < len(times) < len(everything)
     assert max(times) == time - timedelta(hours=1)
     assert found["total"] == len(times) == sum(known <= time - timedelta(hours=1) for known in everything)
+
+
+def test_each_observation_is_published_an_hour_after_its_hour() -> None:
+    rows = _page(limit=10_000)["data"]
+    assert len(rows) == 2010
+    assert {datetime.fromisoformat(row["recorded_at"]) - datetime.fromisoformat(row["time_hour"]) for row in rows} == {timedelta(hours=1)}
+
+
+@pytest.mark.parametrize(
+    ("after", "as_of", "rows"),
+    [
+        ("2013-01-01T00:00:00Z", CLOSED, 2010),
+        ("2013-02-10T11:00:00Z", "2013-02-10T12:00:00Z", 3),
+        ("2013-02-10T06:00:00-05:00", "2013-02-10T12:00:00Z", 3),
+        ("2013-02-10T12:00:00Z", "2013-02-10T12:00:00Z", 0),
+        (CLOSED, "2013-12-31T00:00:00Z", 0),
+    ],
+)
+def test_changes_are_the_rows_published_since(after: str, as_of: str, rows: int) -> None:
+    answer = _get({"month": "2013-02", "after": after, "as_of": as_of}, "/weather/changes")
+    assert (answer.status_code, answer.json()) == (200, {"rows": rows})
 
 
 def test_before_the_month_nothing_is_known() -> None:
@@ -79,6 +100,25 @@ def test_before_the_month_nothing_is_known() -> None:
 def test_a_bad_question_is_a_400_that_names_the_parameter(parameters: dict[str, Any], word: str) -> None:
     asked = {"month": "2013-02", "as_of": CLOSED} | parameters
     answer = _get({name: value for name, value in asked.items() if value is not None})
+    assert answer.status_code == 400
+    assert word in answer.text
+
+
+@pytest.mark.parametrize(
+    ("parameters", "word"),
+    [
+        ({"month": None}, "month"),
+        ({"month": "2014-01"}, "month"),
+        ({"after": None}, "after"),
+        ({"after": "yesterday"}, "after"),
+        ({"after": "2013-02-10T12:00:00"}, "after needs its zone"),
+        ({"as_of": None}, "as_of"),
+        ({"as_of": "2013-03-03T05:00:00"}, "as_of needs its zone"),
+    ],
+)
+def test_a_bad_question_for_changes_is_a_400_that_names_the_parameter(parameters: dict[str, Any], word: str) -> None:
+    asked = {"month": "2013-02", "after": "2013-02-01T05:00:00Z", "as_of": CLOSED} | parameters
+    answer = _get({name: value for name, value in asked.items() if value is not None}, "/weather/changes")
     assert answer.status_code == 400
     assert word in answer.text
 

@@ -16,6 +16,7 @@ class FlightdeckPages(AirflowPlugin):
         for name, href, route in [
             ("MLflow", settings().url("mlflow"), "mlflow"),
             ("Data Docs", f"{REPORTS}/data-docs/index.html", "data-docs"),
+            ("Control charts", f"{REPORTS}/quality/index.html", "control-charts"),
             ("Drift reports", f"{REPORTS}/drift/index.html", "drift"),
             ("dbt docs", f"{REPORTS}/dbt/index.html", "dbt-docs"),
             ("Serving API", settings().url("serving"), "serving-api"),
