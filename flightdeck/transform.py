@@ -14,9 +14,9 @@ from flightdeck.airflow_api import Airflow
 from flightdeck.settings import ROOT, settings
 from flightdeck.warehouse import Connection, connect, lock
 
-PARTITIONED = ["--select", "intermediate", "marts", "test_type:data", "--exclude", "tag:plan"]
+PARTITIONED = ["--select", "intermediate", "marts", "test_type:data", "--exclude", "path:tests/plans"]
 # `buildable`: no test that needs more than the plans and what they are made of
-PLANNED = ["--select", "tag:plan", "--indirect-selection", "buildable"]
+PLANNED = ["--select", "tag:plan", "path:tests/plans", "--indirect-selection", "buildable"]
 # models with this tag are what a partition hands on to later ones
 CARRIED = "carried"
 QUIET = ["--quiet", "--log-level", "none", "--log-level-file", "none"]
@@ -123,7 +123,8 @@ def run(*command: str) -> list[Any]:
     done = dbtRunner(manifest=_parsed()).invoke([*command, *QUIET])
     if done.exception:
         raise BuildFailed(f"dbt {command[0]}: {done.exception}") from done.exception
-    results = list(getattr(done.result, "results", []))
+    # models first: the tests that fail with one say less
+    results = sorted(getattr(done.result, "results", []), key=lambda node: node.node.resource_type != "model")
     if failed := [f"{node.node.name}: {node.message}" for node in results if str(node.status) in ("error", "fail", "runtime error")]:
         raise BuildFailed(f"dbt {command[0]}: {'; '.join(failed)}")
     return results

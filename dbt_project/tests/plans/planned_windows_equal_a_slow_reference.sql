@@ -1,4 +1,3 @@
-{{ config(tags=['plan']) }}
 -- Fifty departures, each counted for itself in the timetable as it came.
 with sampled as (
 

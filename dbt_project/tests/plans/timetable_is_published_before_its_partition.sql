@@ -1,4 +1,3 @@
-{{ config(tags=['plan']) }}
 -- The month's requests look the plan up: a row that came later would have been unknown to some of them.
 select *
 from {{ ref('stg_timetable__departures') }}
