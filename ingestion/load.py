@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import dlt
+import psycopg
 from dlt.pipeline.exceptions import PipelineStepFailed
 from psycopg import sql
 from psycopg.types.json import Jsonb
@@ -95,8 +96,15 @@ def raw_columns(connection: Connection) -> dict[str, list[str]]:
 
 def make_batch(connection: Connection, table: str) -> None:
     """The view on one landed partition. Two who make the same view at once collide, `or replace` or not."""
+    view = (ROOT / f"ingestion/batches/{table}.sql").read_bytes()
     with lock(connection, "landing/batches"):
-        connection.execute((ROOT / f"ingestion/batches/{table}.sql").read_bytes())
+        try:
+            connection.execute(view)
+        except psycopg.errors.InvalidTableDefinition:
+            # columns may be added to a view, but not changed: that of an older version makes way
+            with connection.transaction():
+                connection.execute(sql.SQL("drop view landing.{}").format(sql.Identifier(f"{table}_batch")))
+                connection.execute(view)
 
 
 def _index(connection: Connection, table: str) -> None:

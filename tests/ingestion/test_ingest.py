@@ -114,6 +114,15 @@ def test_the_first_months_ever_may_make_the_views_at_once(february: Row) -> None
         assert list(pool.map(make, range(12))) == [None] * 12
 
 
+def test_a_view_of_an_older_version_makes_way(february: Row) -> None:
+    with connect() as connection:
+        connection.execute("drop view landing.airlines_batch")
+        connection.execute("create view landing.airlines_batch as select a.*, 1 as of_old from landing.airlines a")
+        make_batch(connection, "airlines")
+    columns = query("select column_name as name from information_schema.columns where table_name = 'airlines_batch' order by ordinal_position")
+    assert [row["name"] for row in columns][:3] == ["row_id", "entity_id", "required_nulls"]
+
+
 def test_reference_data_are_the_newest_month_s(february: Row) -> None:
     """A month done again brings its own flights and weather, but no older planes."""
     newest = ingested("2013-12")["inputs"]["registry"]
