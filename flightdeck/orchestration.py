@@ -16,16 +16,17 @@ MARTS = Asset("marts", uri="flightdeck://warehouse/marts", group="data")
 DECISION = Asset("decision", uri="flightdeck://ledger/decide", group="learning")
 VERDICT = Asset("verdict", uri="flightdeck://ledger/gate", group="learning")
 
-# A month's run comes when the month has closed. The worked example's world ends with 2013; without an end, a run for today's
+# A month's run comes when the month has closed, a plan's run before the month begins. The worked example's world ends with 2013; without an end, a run for today's
 # month would be made as soon as the DAG is seen.
 DEFAULTS: dict[str, Any] = {
-    "start_date": datetime(2013, 1, 1, tzinfo=UTC),
+    "start_date": datetime(2012, 12, 1, tzinfo=UTC),
     "end_date": datetime(2014, 1, 31, tzinfo=UTC),
     "catchup": False,
     "max_active_runs": 12,
     "default_args": {"retries": 2, "retry_delay": timedelta(seconds=5)},
 }
 MONTHLY = {"cron": "0 0 3 * *", "timezone": settings().timezone, "run_offset": -1, "key_format": "%Y-%m"}
+PLANNED = MONTHLY | {"cron": "0 0 20 * *", "run_offset": 1}
 
 
 def missing(earlier: str, own: list[str], key: str) -> list[str]:
