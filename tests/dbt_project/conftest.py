@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from flightdeck import ledger
 from flightdeck.warehouse import Row
-from tests.dbt_project.months import BEFORE, REAL, five_flights, transformed
+from tests.dbt_project.months import five_flights, real_months
 
 # far from all data
 SMALL = "2015-01"
@@ -14,11 +13,9 @@ SMALL = "2015-01"
 
 @pytest.fixture(scope="package")
 def real(database: str) -> Iterator[Row]:
-    """A real month, all of it, after another; the ledger's row of its transformation. Taken back, or each earlier month would build them anew."""
-    transformed(BEFORE)
-    yield transformed(REAL)
-    for key in (BEFORE, REAL):
-        ledger.begin("transform", key).record("withdrawn")
+    """A real month, all of it, after another; the ledger's row of its transformation."""
+    with real_months() as row:
+        yield row
 
 
 @pytest.fixture

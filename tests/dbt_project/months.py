@@ -55,6 +55,15 @@ def marts(key: str) -> dict[str, list[Row]]:
 
 
 @contextmanager
+def real_months() -> Iterator[Row]:
+    """Two real months, transformed; the ledger's row of the later one. Taken back, or each earlier month would build them anew."""
+    transformed(BEFORE)
+    yield transformed(REAL)
+    for key in (BEFORE, REAL):
+        ledger.begin("transform", key).record("withdrawn")
+
+
+@contextmanager
 def five_flights(key: str, days: int) -> Iterator[str]:
     """A partition of five flights of the real month, that many days later, planned, built and published; taken back at the end.
 

@@ -11,7 +11,7 @@ from flightdeck.warehouse import Connection, connect, query
 from ml.features import FEATURES, PLANNED
 from serving.reference import Reference
 from serving.schema import Instance, decode
-from tests.dbt_project.months import BEFORE, REAL, transformed
+from tests.dbt_project.months import REAL, real_months
 from world.requests import batches
 
 KEYS = ["1996-01", "1996-03"]
@@ -135,15 +135,13 @@ def test_a_plan_that_is_being_built_is_not_read(plan: ledger.Attempt) -> None:
 
 def test_online_features_equal_the_marts_of_a_real_month(database: str) -> None:
     """Random flights, asked for as they were; value for value, missing ones included."""
-    transformed(BEFORE)
-    transformed(REAL)
-    reference = _read()
     sent = [instance for _, group in batches(REAL) for instance in group]
     chosen = decode(json.dumps({"instances": random.Random(2013).sample(sent, 3000)}).encode()).instances
-    online = {asked.entity_id: asked for asked in map(reference.ask, chosen)}
-    rows = query("select * from marts.features where entity_id = any(%s)", list(online))
+    with real_months():
+        online = {asked.entity_id: asked for asked in map(_read().ask, chosen)}
+        rows = query("select * from marts.features where entity_id = any(%s)", list(online))
+        assert {row["history_key"] for row in rows} == {asked.history_key for asked in online.values()} == {max(ledger.published(before=REAL))}
     assert len(rows) == len(online) == 3000
-    assert {row["history_key"] for row in rows} == {asked.history_key for asked in online.values()} == {max(ledger.published(before=REAL))}
     assert [row["entity_id"] for row in rows if {name: row[name] for name in FEATURES} != online[row["entity_id"]].features] == []
     for name in FEATURES:
         assert any(row[name] is not None for row in rows), name
