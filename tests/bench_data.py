@@ -28,7 +28,7 @@ MANY = "2050-01"
 COPIES = 37
 # January's flights 37 times, in a January far from all others; each copy under carriers of its own, so that all keys differ
 ENLARGE = f"""
-with codes as (select carrier, (row_number() over (order by carrier) - 1) * {COPIES} as first from (select distinct carrier from flights) c),
+with codes as (select carrier, ((row_number() over (order by carrier) - 1) * {COPIES})::int as first from (select distinct carrier from flights) c),
 digits as (select '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ' as d)
 insert into flights
 select 2050, f.month, f.day, dep_time, sched_dep_time, dep_delay, arr_time, sched_arr_time, arr_delay,

@@ -45,6 +45,8 @@ def _marts() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def clean(database: str) -> dict[str, Any]:
+    publish(check_landing(load(KEY, "timetable")))
+    transform.plan(KEY)
     ingest(KEY)
     _transform()
     return content(KEY) | _marts()
