@@ -16,8 +16,8 @@ MARTS = Asset("marts", uri="flightdeck://warehouse/marts", group="data")
 DECISION = Asset("decision", uri="flightdeck://ledger/decide", group="learning")
 VERDICT = Asset("verdict", uri="flightdeck://ledger/gate", group="learning")
 
-# A month's run comes when the month has closed, a plan's run before the month begins. The worked example's world ends with 2013; without an end, a run for today's
-# month would be made as soon as the DAG is seen.
+# A month's run comes when the month has closed, a plan's run before the month begins. The worked example's world ends with 2013;
+# without an end, a run for today's month would be made as soon as the DAG is seen.
 DEFAULTS: dict[str, Any] = {
     "start_date": datetime(2012, 12, 1, tzinfo=UTC),
     "end_date": datetime(2014, 1, 31, tzinfo=UTC),

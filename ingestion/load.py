@@ -26,7 +26,10 @@ STAGES: dict[str, dict[str, Any]] = {
     "ingest": {"operations": operations, "stations": stations, "registry": registry},
     "timetable": {"timetable": timetable},
 }
-OURS = {"partition_key", "entity_id", "_dlt_load_id"}
+NEW = """
+select attname as name, format_type(atttypid, atttypmod) as kind from pg_attribute l
+where attrelid = ('landing.' || %(table)s)::regclass and attnum > 0 and not attisdropped and attname <> 'partition_key' and not exists (
+    select from pg_attribute r where r.attrelid = ('raw.' || %(table)s)::regclass and r.attname = l.attname)"""
 
 
 def load(key: str | None, stage: str = "ingest") -> dict[str, Any]:
@@ -55,7 +58,8 @@ def _land(connection: Connection, attempt: ledger.Attempt, source: str, module: 
         attempt.inputs[source] = _run(source, module, reading)
         for contract in tables(source):
             _index(connection, contract.table)
-            _evolve(connection, contract.table)
+            if contract.on_change.new == "evolve":
+                _evolve(connection, contract.table)
             make_batch(connection, contract.table)
             loaded = _loaded(connection, contract.table, attempt.key, attempt.inputs[source])
             rejected = _reject(connection, attempt, contract, reading, loaded)
@@ -113,15 +117,9 @@ def _index(connection: Connection, table: str) -> None:
 
 def _evolve(connection: Connection, table: str) -> None:
     """Raw follows landing: a new column that the contract lets in gets its place there."""
-    new = connection.execute(
-        "select column_name, data_type from information_schema.columns l where table_schema = 'landing' and table_name = %s and not exists"
-        " (select from information_schema.columns r where r.table_schema = 'raw' and r.table_name = l.table_name and r.column_name = l.column_name)"
-        " and column_name <> 'partition_key'",
-        (table,),
-    )
-    for column in new.fetchall():
-        name = sql.Identifier(column["column_name"])
-        connection.execute(sql.SQL("alter table raw.{} add column if not exists {} {}").format(sql.Identifier(table), name, sql.SQL(column["data_type"])))
+    for column in connection.execute(NEW, {"table": table}).fetchall():
+        name = sql.Identifier(column["name"])
+        connection.execute(sql.SQL("alter table raw.{} add column if not exists {} {}").format(sql.Identifier(table), name, sql.SQL(column["kind"])))
 
 
 def _loaded(connection: Connection, table: str, key: str, load_id: str) -> int:

@@ -5,7 +5,7 @@ from psycopg import sql
 from flightdeck.contracts import Contract
 from flightdeck.warehouse import Connection
 
-REPEATED = "select count(*) > count(distinct ({key})) as repeated from landing.{table} where partition_key = %(partition)s"
+REPEATED = "select exists (select from landing.{table} where partition_key = %(partition)s group by {key} having count(*) > 1) as repeated"
 # Windows and addresses, and no join: a freshly landed partition has no statistics, and a join of it with itself took minutes.
 OLDER = """
 delete from landing.{table} where ctid = any(array(

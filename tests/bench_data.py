@@ -3,6 +3,7 @@
 Run by tests/bench.py in a state folder of its own; prints its figures as JSON.
 """
 
+import gc
 import json
 import sys
 import time
@@ -67,6 +68,9 @@ def prepare() -> None:
     stack.start(["world"])
     stack.wait(["world"], 60)
     transform.prepare()
+    # as the scheduler does it for its tasks
+    gc.collect()
+    gc.freeze()
 
 
 def month(key: str) -> dict[str, float]:

@@ -6,6 +6,7 @@ Imports only: OpenMP must not have run in a process that forks.
 import sys
 
 if "scheduler" in sys.argv:
+    import gc
     import logging
 
     logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
@@ -19,3 +20,7 @@ if "scheduler" in sys.argv:
     import lightgbm
     import mlflow.lightgbm
     import sklearn.metrics
+
+    # what is imported stays: the forks' garbage collection need not look at it, nor copy its pages
+    gc.collect()
+    gc.freeze()
