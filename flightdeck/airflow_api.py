@@ -55,6 +55,11 @@ class Airflow:
         runs = self._call("GET", "/api/v2/dags/~/dagRuns", params={"state": ["queued", "running"], "limit": 100})["dag_runs"]
         return {run["partition_key"] for run in runs}
 
+    def newest(self, dag: str) -> dict[str, str]:
+        """{partition key: state of its newest run of `dag`}."""
+        runs = self._call("GET", f"/api/v2/dags/{dag}/dagRuns", params={"order_by": "-run_after", "limit": 100})["dag_runs"]
+        return {run["partition_key"]: run["state"] for run in reversed(runs)}
+
     def failed(self, since: str, keys: list[str]) -> list[FailedTask]:
         """The failed tasks of runs of these partitions that failed since then (ISO 8601)."""
         runs = self._call("GET", "/api/v2/dags/~/dagRuns", params={"state": "failed", "end_date_gte": since, "limit": 100})["dag_runs"]

@@ -156,6 +156,16 @@ def reopened(up_to: str = "9999-12") -> list[str]:
     return [row["partition_key"] for row in query(REOPENED, up_to, DATA[-1], ENDED)]
 
 
+def unstarted(stage: str, found_by: str | None) -> list[str]:
+    """Partitions that `found_by` has reopened, and whose new attempt of `stage` has not begun."""
+    rows = query(
+        "select distinct partition_key from ops.ledger r where state = 'reopened' and stage = %s and facts ->> 'found_by' = %s and not exists"
+        " (select from ops.ledger s where s.partition_key = r.partition_key and s.stage = r.stage and s.state = 'started' and s.id > r.id) order by 1",
+        stage, found_by,
+    )  # fmt: skip
+    return [row["partition_key"] for row in rows]
+
+
 def read_until(stage: str) -> dict[str, datetime]:
     """Until which time the sources of each partition have been read, or will have been."""
     return {row["partition_key"]: row["as_of"] for row in query(READ_UNTIL, stage)}

@@ -42,12 +42,15 @@ def replay(keys: list[str], tell: Callable[[Row, float], None], idle: Callable[[
     airflow, since = Airflow(), datetime.now(UTC).isoformat()
     _await_dags(airflow)
     begun = query("select coalesce(max(id), 0) as id from ops.ledger")[0]["id"]
-    # a partition that is still on its way is followed, not sent a second time
-    sent = sorted(set(keys) - airflow.active())
+    # a partition that is still on its way is followed, not sent a second time; but for what of it has failed
+    active = airflow.active()
+    sent = sorted(set(keys) - active)
     ledger.plan(sent)
-    for key in sent:
-        for dag in begin_with:
-            airflow.trigger(dag, key)
+    for dag in begin_with:
+        newest = airflow.newest(dag)
+        for key in keys:
+            if key in sent or newest.get(key, "failed") == "failed":
+                airflow.trigger(dag, key)
     running: dict[tuple[str, str], Row] = {}
     open_keys, watched, seen, answered = keys, set(keys), begun, time.monotonic()
     while open_keys:

@@ -16,11 +16,13 @@ def reopen(key: str | None) -> list[str]:
         with connection.transaction():
             for other, (as_of, rows) in changes.items():
                 ledger.reopen(connection, STAGE, other, {"as_of": as_of}, {"changed": rows, "found_by": key})
-        if changes:
+        # what a try before this one has recorded, and could not start, is among them
+        found = ledger.unstarted(STAGE, key)
+        if found:
             airflow = Airflow()
-            for other in changes:
+            for other in found:
                 airflow.trigger(STAGE, other)
-    return list(changes)
+    return found
 
 
 def changed(key: str | None) -> dict[str, tuple[str, dict[str, int]]]:

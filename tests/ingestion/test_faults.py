@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from expectations.check import CheckFailed, check_landing
 from flightdeck import ledger
+from flightdeck.airflow_api import AirflowError
 from flightdeck.warehouse import Row, connect, query
 from ingestion import late
 from ingestion.contract import SourceError
@@ -164,8 +165,11 @@ class Recorder:
     """Airflow at the seam's edge: what it was asked to start. The end-to-end tests ask a real one."""
 
     started: list[tuple[str, str]] = []  # noqa: RUF012
+    away = False
 
     def trigger(self, dag: str, key: str) -> None:
+        if self.away:
+            raise AirflowError("Airflow does not answer")
         self.started.append((dag, key))
 
 
@@ -180,15 +184,20 @@ def test_late_rows_and_corrections_reopen_their_month_and_the_newest_version_win
     # a correction of what had been read, of each kind of source; the newer of two stands before the older one
     inject("corrections_out_of_order", LAST, "--source", "database", "--seed", 2)
     inject("corrections", LAST, "--source", "api", "--seed", 3)
+    monkeypatch.setattr(Recorder, "away", True)
+    with pytest.raises(AirflowError):
+        late.reopen(LATER)
+    monkeypatch.setattr(Recorder, "away", False)
+    # the try after it starts what was recorded
     assert late.reopen(LATER) == [LAST]
     assert Recorder.started == [("ingest", LAST)]
     assert LAST in ledger.reopened()
     assert LAST in ledger.unfinished_before("transform", LATER)
     reopened = query("select facts from ops.ledger where state = 'reopened' and partition_key = %s", LAST)[-1]["facts"]
     assert (reopened["changed"]["operations"] > missing, reopened["changed"]["stations"] > 20, reopened["found_by"]) == (True, True, LATER)
-    # two who look at once reopen it once
-    assert late.reopen(LATER) == []
     second = ingest(LAST)
+    # it has begun: nobody starts it once more
+    assert late.reopen(LATER) == []
     assert second["facts"]["superseded_flights"] > 400
     assert second["facts"]["superseded_weather"] == reopened["changed"]["stations"]
     assert second["facts"]["published_flights"] == before["flights"][1]
