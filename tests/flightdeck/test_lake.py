@@ -29,12 +29,13 @@ from flightdeck.settings import ROOT, settings
 from flightdeck.warehouse import Connection, connect, query
 
 KEY, OTHER = "2027-01", "2027-02"
-MARTS = {"features": 300, "labels": 300, "route_history": 2}
+MARTS = {"features": 300, "labels": 300, "planned_departures": 300, "route_history": 2}
 ROWS = [
     "insert into marts.features (entity_id, partition_key, temp, wind_gust)"
     " select 'e' || n, '{key}', nullif(n % 7, 0) / 3.0, 'NaN' from generate_series(300, 1, -1) n",
     "insert into marts.labels select 'e' || n, '{key}', n % 3 = 0, '2027-02-01 01:02:03.5-05'::timestamptz + n * interval '1 s', '2027-01-31'"
     " from generate_series(1, 300) n",
+    "insert into marts.planned_departures (entity_id, partition_key, leg) select 'e' || n, '{key}', nullif(n % 5, 0) from generate_series(1, 300) n",
     "insert into marts.route_history values ('{key}', 'JFK', 'ORD', 7, 700), ('{key}', 'EWR', 'ORD', 5000000000, 3)",
 ]
 KILLED = """
@@ -285,7 +286,7 @@ def test_a_mart_that_became_empty_leaves_the_lake_and_the_others_stay(lake: Path
     query("delete from marts.labels where partition_key = %s returning 1", KEY)
     deliver(KEY)
     assert {name for name in _sums(lake) if name.startswith("labels")} == {f"labels/partition_key={OTHER}/data.parquet"}
-    assert len(_sums(lake)) == 5
+    assert len(_sums(lake)) == 7
     assert _sums(lake) == _promised(lake)
     assert len(_by_duckdb(f"{lake}/labels")) == len(_by_pandas(f"{lake}/labels")) == 300
 
@@ -342,9 +343,9 @@ def _replace_again_and_again(times: int) -> None:
         deliver(KEY)
 
 
-@pytest.mark.parametrize("move", [1, 2, 4])
+@pytest.mark.parametrize("move", [1, 2, 5])
 def test_a_killed_delivery_leaves_whole_files_and_its_retry_completes(lake: Path, move: int) -> None:
-    """The fourth is the manifest's. What was moved before is new, the rest is old, and the manifest is the old one."""
+    """The fifth is the manifest's. What was moved before is new, the rest is old, and the manifest is the old one."""
     deliver(KEY)
     deliver(OTHER)
     before, text = _sums(lake), (lake / "manifest.json").read_bytes()
@@ -371,7 +372,7 @@ def test_an_s3_bucket_by_setting_has_the_same_bytes_and_readers_find_them(s3: An
     files = {name.removeprefix("marts/"): content for name, content in objects.items() if not name.endswith("/")}
     marts = json.loads(files.pop("manifest.json"))["marts"]
     promised = {entry["path"]: entry["sha256"] for mart in marts.values() for entry in mart["partitions"].values()}
-    assert len(promised) == 6
+    assert len(promised) == 8
     assert {name: hashlib.sha256(content).hexdigest() for name, content in files.items()} == promised
     labels = f"{settings().lake}/labels"
     expected = _labels()
@@ -428,5 +429,5 @@ def test_a_folder_and_a_file_uri_are_the_same_place(lake: Path, monkeypatch: pyt
     deliver(KEY)
     _set(monkeypatch, f"file://{str(lake).replace(' ', '%20')}")
     deliver(OTHER)
-    assert len(_promised(lake)) == 6
+    assert len(_promised(lake)) == 8
     assert fs.FileSystem.from_uri(settings().lake)[1] == str(lake)
