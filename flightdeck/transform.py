@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
@@ -118,9 +119,7 @@ def docs() -> None:
 
 def run(*command: str) -> list[Any]:
     """One dbt command on the parsed project; returns its node results. Raises BuildFailed."""
-    from dbt.cli.main import dbtRunner
-
-    done = dbtRunner(manifest=_parsed()).invoke([*command, *QUIET])
+    done = _invoke(_parsed(), *command)
     if done.exception:
         raise BuildFailed(f"dbt {command[0]}: {done.exception}") from done.exception
     # models first: the tests that fail with one say less
@@ -130,10 +129,16 @@ def run(*command: str) -> list[Any]:
     return results
 
 
-def _parsed() -> Any:
-    """dbt's manifest. Changed variables would force a full parse (9 s against 2): so the project is parsed without them, and handed over."""
+def _invoke(manifest: Any, *command: str) -> Any:
+    """One dbt command on a thread of its own: dbt walks the caller's stack dozens of times as it starts, which takes seconds where that is deep."""
     from dbt.cli.main import dbtRunner
 
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(dbtRunner(manifest=manifest).invoke, [*command, *QUIET]).result()
+
+
+def _parsed() -> Any:
+    """dbt's manifest. Changed variables would force a full parse (9 s against 2): so the project is parsed without them, and handed over."""
     s = settings()
     os.environ |= {
         "DBT_ENV_SECRET_WORKER": s.secret("postgres_worker"),
@@ -144,7 +149,7 @@ def _parsed() -> Any:
         "DBT_TARGET_PATH": str(s.home / "dbt"),
         "DBT_LOG_PATH": str(s.logs),
     }
-    parsed = dbtRunner().invoke(["parse", *QUIET])
+    parsed = _invoke(None, "parse")
     if not parsed.success:
         raise BuildFailed(f"dbt parse: {parsed.exception}") from parsed.exception
     return parsed.result
