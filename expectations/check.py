@@ -30,6 +30,7 @@ def tables(schema: str) -> list[str]:
 def check_landing(handed: dict[str, Any]) -> dict[str, Any]:
     """Check what the attempt landed; rows to quarantine are noted in landing.failures, for the publish transaction to move."""
     with step(Attempt(**handed)) as attempt, connect() as connection:
+        attempt.still_newest(connection)
         landed = [table for table in tables("landing") if f"landed_{table}" in attempt.facts]
         outcomes = {table: _checked(attempt, "landing", table, f"{table}_batch") for table in landed}
         # all notes or none: a check that breaks, or stops the partition, leaves nothing behind
@@ -43,7 +44,8 @@ def check_landing(handed: dict[str, Any]) -> dict[str, Any]:
 
 def check_marts(handed: dict[str, Any]) -> dict[str, Any]:
     """Check the partition's marts; nothing there may go to quarantine any more, so a failure stops or is counted."""
-    with step(Attempt(**handed)) as attempt:
+    with step(Attempt(**handed)) as attempt, connect() as connection:
+        attempt.still_newest(connection)
         for table in tables("marts"):
             _checked(attempt, "marts", table, f"{table}_batch")
         measured(attempt.key, "marts", tables("marts"))

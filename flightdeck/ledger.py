@@ -65,6 +65,10 @@ class Attempt:
     def claim(self, connection: Connection) -> None:
         """Inside the caller's transaction: take the partition's lock until its end, and refuse an attempt that was superseded."""
         connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{self.stage}/{self.key}",))
+        self.still_newest(connection)
+
+    def still_newest(self, connection: Connection) -> None:
+        """Refuse an attempt that was superseded: whoever has waited for a lock asks before it overwrites what the newer one has made."""
         newest = _newest_attempt(connection, self.stage, self.key)
         if newest != self.number:
             raise Superseded(f"{self.stage} of {self.key}: attempt {self.number} was superseded by attempt {newest}; nothing was published")
@@ -89,13 +93,14 @@ def begin(stage: str, key: str | None) -> Attempt:
 def step(attempt: Attempt) -> Iterator[Attempt]:
     """A step of a stage that several tasks share: whatever is raised is recorded as `failed`, with its reason, and raised on.
 
-    An attempt that a newer one has overtaken just ends, as `superseded`: its work is being done.
+    An attempt that a newer one has overtaken just ends, as `superseded`, which is said once: its work is being done.
     """
     try:
         yield attempt
     except Superseded as overtaken:
-        attempt.facts |= {"reason": str(overtaken)}
-        attempt.record("superseded")
+        if not attempt.facts.get("superseded"):
+            attempt.facts |= {"superseded": True, "reason": str(overtaken)}
+            attempt.record("superseded")
     except BaseException as error:
         attempt.facts |= {"error": f"{type(error).__name__}: {error}"[:2000]}
         attempt.record("failed")

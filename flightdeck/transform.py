@@ -31,6 +31,7 @@ class BuildFailed(RuntimeError):
 def build(key: str | None) -> dict[str, Any]:
     """Begin an attempt of `transform` and build the partition's models with their tests; returns the attempt."""
     with ledger.step(ledger.begin("transform", key)) as attempt, connect() as connection, lock(connection, "build"):
+        attempt.still_newest(connection)
         source = ledger.last("ingest", attempt.key)
         if source is None:
             raise BuildFailed(f"{attempt.key} has not been published by ingest; run `ingest` for it first")

@@ -55,6 +55,7 @@ def tables(source: str) -> list[Contract]:
 def _land(connection: Connection, attempt: ledger.Attempt, source: str, module: Any, reading: Reading) -> None:
     # dlt's staging is shared by all loads of a source, whatever their partitions: two at once lose or double rows
     with lock(connection, f"landing/{source}"):
+        attempt.still_newest(connection)
         attempt.inputs[source] = _run(source, module, reading)
         for contract in tables(source):
             _index(connection, contract.table)

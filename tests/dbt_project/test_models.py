@@ -207,6 +207,18 @@ def test_a_superseded_build_is_not_published(small: str) -> None:
     assert newest == [{"attempt": older["number"], "state": "superseded"}]
 
 
+def test_a_build_that_a_newer_one_has_overtaken_takes_nothing_out_of_sight(small: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has waited for the lock while the newer one was built and published."""
+    older = ledger.begin("transform", small)
+    publish(build(small))
+    assert small in ledger.published()
+    monkeypatch.setattr(ledger, "begin", lambda *_: older)
+    publish(build(small))
+    assert small in ledger.published()
+    rows = query("select state from ops.ledger where stage = 'transform' and partition_key = %s and attempt = %s order by id", small, older.number)
+    assert [row["state"] for row in rows] == ["started", "superseded"]
+
+
 def test_a_command_that_dbt_refuses_is_named(database: str) -> None:
     with pytest.raises(BuildFailed, match="dbt run"):
         run("run", "--select", "staging", "--no-such-option")
