@@ -1,14 +1,15 @@
 """deploy: a promoted challenger serves from the next partition on; a refused one changes nothing.
 
 Reads ops.ledger. Writes ops.deployments, the registry's alias, ops.ledger.
-Promises: the release is checked before it serves; at the end the service is ready for the next partition.
+Promises: the release is checked before it serves; at the end the service is ready for the next partition. Where params.yaml asks for it,
+a person confirms each promotion first, under Required Actions.
 """
 
 from typing import Any
 
-from airflow.sdk import PartitionedAssetTimetable, dag, task
+from airflow.sdk import PartitionedAssetTimetable, chain, dag, task
 
-from flightdeck.orchestration import DEFAULTS, VERDICT
+from flightdeck.orchestration import DEFAULTS, VERDICT, approval
 
 
 @dag(schedule=PartitionedAssetTimetable(assets=VERDICT), tags=["learning"], doc_md=__doc__, **DEFAULTS)
@@ -19,7 +20,7 @@ def deploy() -> None:
 
         deploy(dag_run.partition_key)
 
-    deploy_release()
+    chain(*approval(), deploy_release())
 
 
 deploy()

@@ -18,8 +18,10 @@ def monitor() -> None:
 
     @task
     def measure(dag_run: Any = None) -> None:
-        from monitoring.measure import measure
+        from monitoring.measure import estimate, measure
 
+        # from the answers alone, before any label is looked at
+        estimate(dag_run.partition_key)
         measure(dag_run.partition_key)
 
     @task(outlets=[DECISION])

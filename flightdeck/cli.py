@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 # what is written at the end of a replay, each by a process of its own
-PAGES = {"gx": "expectations.docs", "dbt": "flightdeck.transform", "quality": "expectations.charts"}
+PAGES = {"gx": "expectations.docs", "dbt": "flightdeck.transform", "quality": "expectations.charts", "year": "monitoring.year"}
 
 
 def _friendly(command: Callable[..., None]) -> Callable[..., None]:
@@ -29,11 +29,12 @@ def _friendly(command: Callable[..., None]) -> Callable[..., None]:
         import psycopg
 
         from flightdeck.airflow_api import AirflowError
+        from flightdeck.parameters import UnknownParameter
         from flightdeck.replay import ReplayFailed
 
         try:
             command(*arguments, **options)
-        except partitions.InvalidPartition as error:
+        except (partitions.InvalidPartition, UnknownParameter) as error:
             raise click.UsageError(str(error)) from None
         except psycopg.OperationalError as error:
             raise click.ClickException(f"the warehouse does not answer ({str(error).strip()}); is the stack up? `flightdeck up`") from None
@@ -121,13 +122,57 @@ def replay(first: str, last: str | None, skip_published: bool, from_raw: bool, w
                 raise click.ClickException(
                     "interrupted; what has begun goes on in Airflow: `flightdeck status` shows it, the same command follows it"
                 ) from None
-            progress.note("building Data Docs, dbt docs and the charts of quality")
+            progress.note("building Data Docs, dbt docs, the charts of quality and the page of the year")
             stack.side_by_side("document", {name: ([sys.executable, "-m", module], {}) for name, module in PAGES.items()})
         else:
             progress.note("all of these months are through already; `flightdeck replay` without --skip-published does them again")
     table(keys)
     _where()
     click.echo(f"{len(wanted)} month(s) in {time.monotonic() - begun:.0f} s")
+
+
+@main.command()
+@click.option("--set", "settings_", metavar="NAME=VALUE", multiple=True, help="A parameter of params.yaml; VALUE,VALUE is a sweep.")
+@click.option("--partition", metavar="KEY", help="The newest partition to train on; by default the newest published.")
+@click.option("--promote", metavar="RUN", help="Send an experiment's model through the gate, and deploy it if it passes.")
+@_friendly
+def experiment(settings_: tuple[str, ...], partition: str | None, promote: str | None) -> None:
+    """Try other parameters: the same pipeline, under MLflow's experiments, and nothing that serves changes.
+
+    \b
+    flightdeck experiment --set train.num_leaves=63
+    flightdeck experiment --set train.num_leaves=15,31 --set train.learning_rate=0.03,0.05
+    flightdeck experiment --set train.learner=logistic
+    flightdeck experiment --promote RUN
+
+    The table compares them with the champion, on days that no experiment was trained on. --promote takes one through
+    the same gate as any training.
+    """
+    if promote and (settings_ or partition):
+        raise click.UsageError("--promote takes a run as it is: it goes with no other option")
+    from flightdeck.output import Progress, comparison
+    from ml import experiment as trying
+    from ml.tracking import TRIALS, experiment_name
+
+    if promote:
+        from flightdeck.replay import answer
+
+        with Progress() as progress:
+            trained = trying.promote(promote)
+            progress.note(f"{trained['partition_key']}: version {trained['outputs']['release']['model_version']} is registered; Airflow judges it")
+            verdict = answer("gate", trained)["facts"]
+            progress.note(f"{verdict['decision']}: {'; '.join(verdict['reasons'])}")
+            if verdict["decision"] == "promoted" and not verdict["approval"]:
+                deployed = answer("deploy", trained)["facts"]
+                progress.note(f"version {deployed['model_version']} serves")
+        if verdict["decision"] != "promoted":
+            sys.exit(1)
+        return
+    key = trying.newest(partition)
+    with Progress() as progress:
+        rows = trying.trials(list(settings_), key, progress.note)
+    comparison(rows, f"on the last days of {key}, which no experiment was trained on")
+    click.echo(f"\n  {settings().url('mlflow')}  {experiment_name(TRIALS)}: plots, parameters, models")
 
 
 @main.command()

@@ -107,15 +107,19 @@ def step(attempt: Attempt) -> Iterator[Attempt]:
         raise
 
 
-def once(name: str) -> Callable[[Callable[[Attempt], None]], Callable[[str | None], None]]:
-    """Make a stage of `work(attempt)` that is called with a partition key, and whose good end stays a fact: it is not done again."""
+def once(name: str, after: str | None = None) -> Callable[[Callable[[Attempt], None]], Callable[[str | None], None]]:
+    """Make a stage of `work(attempt)` that is called with a partition key, and whose good end stays a fact: it is not done again.
+
+    Only where the stage `after` has ended well once more since then, its word is a new one, and this stage answers it.
+    """
 
     def decorate(work: Callable[[Attempt], None]) -> Callable[[str | None], None]:
         @wraps(work)
         def run(key: str | None) -> None:
             checked = partition(key).key
             with connect() as connection, lock(connection, f"once/{name}/{checked}"):
-                if last(name, checked) is None:
+                done, before = last(name, checked), last(after, checked) if after else None
+                if done is None or (before and before["id"] > done["id"]):
                     with step(begin(name, checked)) as attempt:
                         work(attempt)
                         attempt.record("done")
@@ -125,10 +129,10 @@ def once(name: str) -> Callable[[Callable[[Attempt], None]], Callable[[str | Non
     return decorate
 
 
-def record(name: str, key: str | None, work: Callable[[str], dict[str, Any]]) -> None:
+def record(name: str, key: str | None, work: Callable[[str], dict[str, Any]], after: str | None = None) -> None:
     """A stage of somebody else's making: `work(key)` does it, and returns its facts. Its good end stays a fact too."""
 
-    @once(name)
+    @once(name, after)
     def run(attempt: Attempt) -> None:
         attempt.facts = work(attempt.key)
 

@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import Asset, BaseOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from flightdeck.parameters import parameters
 from flightdeck.settings import settings
 
 # One asset for each consumer: a consumer of several can be left waiting with a half-filled key.
@@ -74,3 +75,13 @@ class AwaitLedger(BaseOperator):
 
     def resume(self, context: Any, event: Any) -> None:
         self.log.info("nothing is missing any more: %s", event)
+
+
+def approval() -> list[BaseOperator]:
+    """The task that asks a person, where `gate.approval` in params.yaml says so."""
+    if not parameters()["gate"]["approval"]:
+        return []
+    # its import takes a second, which a DAG file that needs none of it should not pay
+    from flightdeck.approval import AskForApproval
+
+    return [AskForApproval(task_id="approve")]

@@ -84,3 +84,15 @@ def table(keys: list[str]) -> None:
         )  # fmt: skip
     # a pipe has no width: then nothing needs to be cut
     (console if console.is_terminal else Console(width=180, highlight=False)).print(shown)
+
+
+def comparison(rows: list[dict[str, Any]], title: str) -> None:
+    """A row an experiment, the best first."""
+    console = Console(highlight=False)
+    shown = Table(title=title, title_style="dim")
+    for name in ("settings", "log loss", "AUC", "calibration", "model tests", "run"):
+        shown.add_column(name, justify="right" if name in ("log loss", "AUC", "calibration") else "left", no_wrap=name == "run")
+    for row in rows:
+        figures = (_number(row["log_loss"], ".4f"), _number(row["auc"], ".3f"), _number(row["calibration"], "+.3f"))
+        shown.add_row(escape(row["settings"]), *figures, escape("; ".join(row["failures"]) or "passed"), row["run_id"])
+    (console if console.is_terminal else Console(width=180, highlight=False)).print(shown)

@@ -35,6 +35,11 @@ def partition(key: str | None) -> Partition:
     return Partition(key, datetime(year, month, 1, tzinfo=zone), end, closes)
 
 
+def following(key: str) -> str:
+    """The key after this one."""
+    return partition(key).end.strftime("%Y-%m")
+
+
 def span(months: str) -> list[str]:
     """All keys of a range like 2013-01..2013-03, both ends included, in order; a single key is a range too."""
     first, dots, last = months.partition("..")
@@ -44,5 +49,5 @@ def span(months: str) -> list[str]:
         raise InvalidPartition(f"{first}..{last} runs backwards; put the earlier month first")
     keys = [start.key]
     while keys[-1] != end.key:
-        keys.append(partition(keys[-1]).end.strftime("%Y-%m"))
+        keys.append(following(keys[-1]))
     return keys

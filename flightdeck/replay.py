@@ -73,6 +73,18 @@ def replay(keys: list[str], tell: Callable[[Row, float], None], idle: Callable[[
         time.sleep(0.5)
 
 
+def answer(stage: str, to: Row, seconds: float = 300) -> Row:
+    """The row in which `stage` answers the ledger's row `to` of the same partition, once it is there. Raises ReplayFailed."""
+    airflow, since, deadline = Airflow(), to["at"].isoformat(), time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        row = ledger.last(stage, to["partition_key"])
+        if row and row["id"] > to["id"]:
+            return row
+        _raise_failures(airflow.failed(since, [to["partition_key"]]))
+        time.sleep(0.5)
+    raise ReplayFailed(f"{stage} of {to['partition_key']} has not ended within {seconds:.0f} s; it goes on in Airflow: {settings().url('airflow')}")
+
+
 def _seconds(news: Row, running: dict[tuple[str, str], Row]) -> float:
     """How long the stage took that this row ends; keeps `running` up to date."""
     place = (news["partition_key"], news["stage"])

@@ -5,7 +5,10 @@ dbt makes the same numbers offline (dbt_project/models/marts/features.sql); from
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
 PLANNED = ["planned_clock_minutes", "departures_hour", "departures_day", "leg", "minutes_since_leg"]
@@ -13,6 +16,12 @@ FEATURES = [
     "carrier_code", "origin_code", "dest_code", "minute_of_day", "day_of_week", "days_from_holiday", "distance", *PLANNED,
     "plane_built", "plane_seats", *WEATHER, "route_air_time",
 ]  # fmt: skip
+# their numbers are names, not sizes
+CODES = ["carrier_code", "origin_code", "dest_code", "day_of_week"]
+# what `segments` needs of a row
+SEGMENTED = ["origin_code", "carrier_code"]
+# a carrier with a smaller share of the rows is a small one
+LARGE_SHARE = 0.05
 MOST_DAYS = 7
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MISSING = float("nan")
@@ -23,12 +32,31 @@ def row(values: Mapping[str, Any]) -> list[float]:
     return [MISSING if values.get(name) is None else float(values[name]) for name in FEATURES]
 
 
-def code(text: str) -> float:
+def code(letters: str) -> float:
     """The stable number of a short code like JFK or B6: its letters and digits read in base 37, what is neither counts 0."""
     number = 0
-    for letter in text:
+    for letter in letters:
         number = number * 37 + ALPHABET.find(letter) + 1
     return float(number)
+
+
+def text(number: float) -> str:
+    """The short code that `code` has made a number of; for letters and digits only."""
+    letters, rest = "", int(number)
+    while rest > 0:
+        rest, place = divmod(rest, 37)
+        letters = ALPHABET[place - 1] + letters
+    return letters
+
+
+def segments(rows: "np.ndarray[Any, np.dtype[np.float64]]", columns: Sequence[str] = FEATURES) -> dict[str, "np.ndarray[Any, np.dtype[np.str_]]"]:
+    """{segmentation: the segment of each row}, for rows of these columns: by origin, and by the carrier's share of the rows."""
+    import numpy as np
+
+    origins, place = np.unique(rows[:, columns.index("origin_code")], return_inverse=True)
+    _, carrier, counts = np.unique(rows[:, columns.index("carrier_code")], return_inverse=True, return_counts=True)
+    large = counts[carrier] >= LARGE_SHARE * len(rows)
+    return {"origin": np.array([text(origin) for origin in origins], dtype=str)[place], "carriers": np.where(large, "large", "small")}
 
 
 def days_from_holiday(day: date, holidays: Sequence[date]) -> float:

@@ -1,22 +1,25 @@
 """The stage `train`: dvc.yaml's stages in a workspace of their own, committed and pushed by DVC, logged to MLflow."""
 
 import hashlib
-import json
 import shutil
-from contextlib import chdir, closing
+from collections.abc import Iterator, Mapping
+from contextlib import chdir, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from flightdeck import ledger, registry
-from flightdeck.partitions import partition
+from flightdeck.parameters import parameters
+from flightdeck.partitions import following, partition
 from flightdeck.settings import ROOT, settings
 from ml.evaluate import evaluate
+from ml.model_tests import test
 from ml.snapshot import snapshot
-from ml.tracking import log
+from ml.tracking import TRAINING, log, register
 from ml.train import train as fit
 
-CODE = ["__init__.py", "dataset.py", "evaluate.py", "features.py", "snapshot.py", "train.py"]
+CODE = ["__init__.py", "dataset.py", "evaluate.py", "features.py", "learners", "model_tests.py", "snapshot.py", "train.py"]
 CONFIG = """[core]
     no_scm = true
     analytics = false
@@ -37,49 +40,82 @@ def train(attempt: ledger.Attempt) -> None:
     if asked is None or not asked["facts"]["retrain"]:
         attempt.facts = {"skipped": True, "reasons": asked["facts"]["reasons"] if asked else ["nobody decided on it"]}
         return
-    workspace = _workspace(attempt)
-    try:
-        # in process: a Python of its own for each stage would cost three seconds of imports
-        snapshot(workspace)
-        fit(workspace)
-        evaluate(workspace)
-        release = log(workspace, attempt, _commit(workspace))
+    knobs = with_partitions(parameters(), attempt.key)
+    attempt.inputs["transform"] = {key: wanted["attempt"] for key, wanted in knobs["snapshot"]["partitions"].items()}
+    with workspace(f"train-{attempt.key}-{attempt.number}", knobs) as folder:
+        md5 = run(folder)
+        draft = log(folder, TRAINING, f"train {attempt.key}", md5, {"partition_key": attempt.key, "attempt": str(attempt.number)})
+        take_up(attempt, draft)
+        attempt.facts["dvc_lock_sha256"] = hashlib.sha256((folder / "dvc.lock").read_bytes()).hexdigest()
+
+
+def take_up(attempt: ledger.Attempt, draft: dict[str, Any]) -> None:
+    """Register what was trained; it is a challenger if it has passed the model tests."""
+    release = register(draft, attempt.key)
+    if not release["failures"]:
         registry.set_alias("challenger", release["model_version"])
-        attempt.outputs["release"] = release
-        attempt.facts["metrics"] = json.loads((workspace / "metrics.json").read_text())
-        attempt.facts["dvc_lock_sha256"] = hashlib.sha256((workspace / "dvc.lock").read_bytes()).hexdigest()
-    finally:
-        shutil.rmtree(workspace, ignore_errors=True)
+    attempt.outputs["release"] = release
+    attempt.facts |= {"metrics": release["metrics"], "failures": release["failures"]}
 
 
-def _workspace(attempt: ledger.Attempt) -> Path:
-    """A folder with the pipeline, its code (a dependency, so its md5 is in dvc.lock) and this training's parameters."""
+def with_partitions(knobs: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The knobs, with the published partitions up to `key` filled in, and until when each one's labels count.
+
+    That is the closing of the partition after it, so that a partition is read anew once, and then stays the same file; of `key` itself, its own.
+    """
+    keys = [*ledger.published(before=key), key]
+    wanted = {}
+    for each in keys:
+        if found := ledger.last("transform", each):
+            settled = partition(each if each == key else following(each)).closes
+            wanted[each] = {"attempt": found["attempt"], "as_of": settled.isoformat()}
+    return {**knobs, "snapshot": {**knobs["snapshot"], "partitions": wanted}}
+
+
+@contextmanager
+def workspace(name: str, knobs: Mapping[str, Any]) -> Iterator[Path]:
+    """A folder with the pipeline, its code (a dependency, so its md5 is in dvc.lock) and these parameters; it is removed at the end."""
     home = settings().home
-    folder = home / "work" / f"train-{attempt.key}-{attempt.number}"
+    folder = home / "work" / name
     shutil.rmtree(folder, ignore_errors=True)
     (folder / ".dvc").mkdir(parents=True, mode=0o700)
     (folder / ".dvc" / "config").write_text(CONFIG.format(home=home))
     (home / "dvc").mkdir(exist_ok=True, mode=0o700)
     (folder / "ml").mkdir()
-    for name in CODE:
-        shutil.copyfile(ROOT / "ml" / name, folder / "ml" / name)
+    for entry in CODE:
+        source = ROOT / "ml" / entry
+        if source.is_dir():
+            shutil.copytree(source, folder / "ml" / entry, ignore=shutil.ignore_patterns("__pycache__", "*.md"))
+        else:
+            shutil.copyfile(source, folder / "ml" / entry)
     shutil.copyfile(ROOT / "dvc.yaml", folder / "dvc.yaml")
-    knobs = yaml.safe_load((ROOT / "params.yaml").read_text())
-    keys = [*ledger.published(before=attempt.key), attempt.key]
-    knobs["snapshot"]["partitions"] = {key: found["attempt"] for key in keys if (found := ledger.last("transform", key))}
-    knobs["snapshot"]["as_of"] = partition(attempt.key).closes.isoformat()
-    attempt.inputs["transform"] = knobs["snapshot"]["partitions"]
-    (folder / "params.yaml").write_text(yaml.safe_dump(knobs, sort_keys=False))
-    return folder
+    (folder / "params.yaml").write_text(yaml.safe_dump(dict(knobs), sort_keys=False))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _commit(workspace: Path) -> str:
-    """`dvc commit` is the verb for "I ran the commands myself"; then push. Returns the snapshot's md5."""
+def run(folder: Path) -> str:
+    """The stages, in process: a Python of its own for each would cost three seconds of imports. Returns the snapshot's md5.
+
+    Then `dvc commit`, the verb for "I ran the commands myself", and push.
+    """
     from dvc.repo import Repo
+    from dvc.stage.cache import RunCacheNotFoundError
 
     # DVC resolves some paths of a stage against the current folder
-    with chdir(workspace), closing(Repo(str(workspace))) as repository:
+    with chdir(folder), closing(Repo(str(folder))) as repository:
+        with repository.lock:
+            for stage in repository.stage.collect("snapshot"):
+                # a partition that was read before comes from the run cache, as `dvc repro` takes it from there
+                try:
+                    repository.stage_cache.restore(stage)
+                except RunCacheNotFoundError:
+                    snapshot(folder, stage.addressing.partition("@")[2])
+        for step in (fit, evaluate, test):
+            step(folder)
         repository.commit(force=True)
         repository.push(run_cache=True)
-    locked = yaml.safe_load((workspace / "dvc.lock").read_text())
-    return str(locked["stages"]["snapshot"]["outs"][0]["md5"])
+    locked = yaml.safe_load((folder / "dvc.lock").read_text())
+    return next(str(each["md5"]) for each in locked["stages"]["train"]["deps"] if each["path"] == "data")

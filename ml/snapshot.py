@@ -1,5 +1,6 @@
-"""DVC stage `snapshot`: published partitions → data/, one Parquet file a partition."""
+"""DVC stage `snapshot@PARTITION`: a published partition → data/PARTITION.parquet."""
 
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -8,12 +9,11 @@ import yaml
 from ml.dataset import read
 
 
-def snapshot(workspace: Path) -> None:
-    parameters = yaml.safe_load((workspace / "params.yaml").read_text())["snapshot"]
-    (workspace / "data").mkdir()
-    for key in sorted(parameters["partitions"]):
-        pq.write_table(read(key, parameters["as_of"]), workspace / "data" / f"{key}.parquet")
+def snapshot(workspace: Path, key: str) -> None:
+    wanted = yaml.safe_load((workspace / "params.yaml").read_text())["snapshot"]["partitions"][key]
+    (workspace / "data").mkdir(exist_ok=True)
+    pq.write_table(read(key, wanted["as_of"]), workspace / "data" / f"{key}.parquet")
 
 
 if __name__ == "__main__":
-    snapshot(Path.cwd())
+    snapshot(Path.cwd(), sys.argv[1])

@@ -1,22 +1,21 @@
-"""DVC stage `train`: data/ → model/model.lgb, LightGBM's own text format."""
+"""DVC stage `train`: data/ → model/, in the learner's own text format."""
 
 from pathlib import Path
 
-import lightgbm as lgb
 import yaml
 
 from ml.dataset import load, matrix, split
-from ml.features import FEATURES
+from ml.features import CODES, FEATURES
+from ml.learners import learner
 
 
 def train(workspace: Path) -> None:
     parameters = yaml.safe_load((workspace / "params.yaml").read_text())
     rows, _ = split(load(workspace / "data"), parameters["snapshot"]["holdout_days"])
-    settings = parameters["train"]
-    data = lgb.Dataset(matrix(rows), label=rows["label"].to_numpy(), feature_name=FEATURES, free_raw_data=True)
-    booster = lgb.train(settings["parameters"], data, num_boost_round=settings["rounds"])
+    name = parameters["train"]["learner"]
+    text = learner(name).fit(matrix(rows), rows["label"].to_numpy(), FEATURES, CODES, parameters["train"][name])
     (workspace / "model").mkdir()
-    booster.save_model(workspace / "model" / "model.lgb")
+    (workspace / "model" / learner(name).FILE).write_text(text)
 
 
 if __name__ == "__main__":

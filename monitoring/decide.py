@@ -1,5 +1,6 @@
 """The stage `decide`: does this partition call for a new training? A policy over evidence, answered with its reasons."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ NEW_ROWS = """
 select count(*) as n from marts.labels l join ops.published p using (partition_key)
 where l.known_at <= %s and l.partition_key <= %s and not l.partition_key = any(%s)"""
 
+TRAINED = "select distinct partition_key from ops.ledger where stage = 'train' and state = 'done' and outputs ? 'release' and partition_key <= %s"
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -20,24 +23,37 @@ class Decision:
 
 
 def decision(evidence: dict[str, Any], policy: dict[str, Any]) -> Decision:
-    """evidence: champion, new_rows, age, drift_share, log_loss, own_log_loss. None is missing: it is said, and counts for nothing."""
+    """Does the evidence call for a training? What is missing (None) is said, and counts neither for one nor against.
+
+    evidence: champion (version), new_rows, since_training and age (published partitions since the last training, and that the champion has
+    not seen), drift_share, prediction_psi, log_loss, own_log_loss (on the evidence that it was promoted on), estimated_log_loss.
+    """
     if evidence["new_rows"] < policy["min_new_rows"]:
         return Decision(False, [f"new rows: {evidence['new_rows']}, fewer than {policy['min_new_rows']}"])
+    if evidence["since_training"] is not None and evidence["since_training"] < policy["cooldown"]:
+        return Decision(False, [f"cooldown: {evidence['since_training']} published partition(s) since the last training, {policy['cooldown']} are waited for"])
     if evidence["champion"] is None:
         return Decision(True, ["first: there is no champion"])
-    asks, notes = [], []
-    if evidence["age"] >= policy["max_age"]:
-        asks.append(f"age: the champion has not seen {evidence['age']} published partition(s), limit {policy['max_age']}")
-    if evidence["drift_share"] is None:
-        notes.append("drift: not measured")
-    elif evidence["drift_share"] > policy["max_drift_share"]:
-        asks.append(f"drift: {evidence['drift_share']:.0%} of the features, limit {policy['max_drift_share']:.0%}")
-    if evidence["log_loss"] is None or evidence["own_log_loss"] is None:
-        notes.append("performance: no matured labels of its answers")
-    elif evidence["log_loss"] - evidence["own_log_loss"] > policy["max_log_loss_rise"]:
-        rise = evidence["log_loss"] - evidence["own_log_loss"]
-        asks.append(f"performance: log loss rose by {rise:.4f}, limit {policy['max_log_loss_rise']}")
+    found = [*_limits(evidence, policy)]
+    asks, notes = ([text for passed, text in found if passed is wanted] for wanted in (True, None))
     return Decision(bool(asks), asks + notes or ["nothing asks for it"])
+
+
+def _limits(evidence: dict[str, Any], policy: dict[str, Any]) -> Iterator[tuple[bool | None, str]]:
+    """(was the limit passed, or None where it cannot be said; in words) for each limit."""
+    age, loss = evidence["age"], evidence["log_loss"]
+    yield age >= policy["max_age"], f"age: the champion has not seen {age} published partition(s), limit {policy['max_age']}"
+    for name, measured, limit in (
+        ("drift", evidence["drift_share"], policy["max_drift_share"]),
+        ("drift of the answers", evidence["prediction_psi"], policy["max_prediction_psi"]),
+    ):
+        known = measured is not None
+        yield (measured > limit, f"{name}: {measured:.2f}, limit {limit}") if known else (None, f"{name}: not measured")
+    for name, against in (("performance", evidence["own_log_loss"]), ("performance against its estimate", evidence["estimated_log_loss"])):
+        if loss is None or against is None:
+            yield None, f"{name}: no matured labels of its answers" if loss is None else f"{name}: nothing to compare it with"
+        else:
+            yield loss - against > policy["max_log_loss_rise"], f"{name}: log loss {loss:.4f} against {against:.4f}, limit {policy['max_log_loss_rise']}"
 
 
 @ledger.once("decide")
@@ -46,13 +62,17 @@ def decide(attempt: ledger.Attempt) -> None:
     champion = deployments.champion()
     seen = champion["release"]["partitions"] if champion else []
     measured = (ledger.last("monitor", attempt.key) or {"facts": {}})["facts"]
+    trained = [row["partition_key"] for row in query(TRAINED, attempt.key)]
     own = ledger.last("gate", champion["partition_key"]) if champion else None
     evidence = {
         "champion": champion and champion["model_version"],
         "new_rows": query(NEW_ROWS, partition(attempt.key).closes, attempt.key, seen)[0]["n"],
         "age": sum(key not in seen and key <= attempt.key for key in ledger.published()),
+        "since_training": sum(max(trained) < key <= attempt.key for key in ledger.published()) if trained else None,
         "drift_share": measured.get("drift_share"),
+        "prediction_psi": measured.get("prediction_psi"),
         "log_loss": measured.get("log_loss"),
+        "estimated_log_loss": (measured.get("estimate") or {}).get("log_loss"),
         "own_log_loss": own and (own["facts"]["challenger"] or {}).get("log_loss"),
     }
     made = decision(evidence, parameters()["retrain"])

@@ -16,21 +16,33 @@ class NotServed(RuntimeError):
     """The service did not take up what was deployed; the message says what it reports instead."""
 
 
-@ledger.once("deploy")
+@ledger.once("deploy", after="gate")
 def deploy(attempt: ledger.Attempt) -> None:
     """Deploy what the gate promoted, or keep what serves; either way the service is ready for the next partition at the end."""
     verdict, trained = ledger.last("gate", attempt.key), ledger.last("train", attempt.key)
     if verdict is None:
         raise NotServed(f"{attempt.key} has no verdict of the gate yet")
     attempt.inputs = {"gate": verdict["attempt"], "train": trained and trained["attempt"]}
-    if verdict["facts"]["decision"] == "promoted" and trained:
+    decision = verdict["facts"]["decision"]
+    if verdict["facts"].get("approval"):
+        decision = _approved(attempt)
+    if decision == "promoted" and trained:
         release = trained["outputs"]["release"]
         # checked before it is written down, and by the service once more before it answers
         load(release)
         _record(attempt.key, release, verdict["facts"]["reasons"])
     version = reconcile()
-    attempt.facts = {"decision": verdict["facts"]["decision"], "model_version": version}
+    attempt.facts |= {"decision": decision, "model_version": version}
     wait_until_served(version, attempt.key)
+
+
+def _approved(attempt: ledger.Attempt) -> str:
+    """What a person has said to the promotion; raises NotServed while nobody has."""
+    answer = ledger.last("approve", attempt.key)
+    if answer is None or answer["facts"]["gate"] != attempt.inputs["gate"]:
+        raise NotServed(f"the promotion of {attempt.key} waits for approval: Airflow, Browse, Required Actions")
+    attempt.facts |= {"approved": answer["facts"]["approved"], "by": answer["facts"]["by"]}
+    return "promoted" if answer["facts"]["approved"] else "refused"
 
 
 def _record(key: str, release: dict[str, object], reasons: list[str]) -> None:

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 
 from flightdeck import registry
 from ml.features import FEATURES, MISSING
+from ml.learners import InvalidModel, Model
+from ml.learners import load as load_model
 
 
 class ReleaseRefused(RuntimeError):
@@ -17,11 +18,11 @@ class ReleaseRefused(RuntimeError):
 @dataclass(frozen=True)
 class Release:
     version: int
-    booster: Any
+    model: Model
 
     def predict(self, rows: list[list[float]]) -> list[float]:
         """Probabilities for rows of len(FEATURES) floats."""
-        found: list[float] = np.asarray(self.booster.predict(np.array(rows, dtype=np.float64), num_threads=1)).tolist()
+        found: list[float] = self.model.predict(np.array(rows, dtype=np.float64)).tolist()
         return found
 
 
@@ -29,7 +30,7 @@ def load(manifest: dict[str, Any]) -> Release:
     """Fetch and check the release that `manifest` (ops.deployments.release) describes; raises ReleaseRefused or RegistryError."""
     try:
         return _checked(manifest)
-    except (lgb.basic.LightGBMError, ValueError, KeyError) as error:
+    except (InvalidModel, ValueError, KeyError) as error:
         raise ReleaseRefused(f"version {manifest.get('model_version')} cannot be used: {type(error).__name__}: {error}") from error
 
 
@@ -37,10 +38,9 @@ def _checked(manifest: dict[str, Any]) -> Release:
     version = manifest["model_version"]
     if manifest["features"] != FEATURES:
         raise ReleaseRefused(f"version {version} expects other features than this code makes: {manifest['features']}")
-    # LightGBM's text format: nothing in it is deserialized into code
-    release = Release(version, lgb.Booster(model_str=registry.model(manifest).decode()))
-    if release.booster.feature_name() != FEATURES:
-        raise ReleaseRefused(f"the file of version {version} was trained on other features: {release.booster.feature_name()}")
+    release = Release(version, load_model(manifest, registry.model(manifest)))
+    if release.model.features != FEATURES:
+        raise ReleaseRefused(f"the file of version {version} was trained on other features: {release.model.features}")
     rows = [[MISSING if value is None else value for value in row] for row in manifest["golden"]["rows"]]
     if release.predict(rows) != manifest["golden"]["expected"]:
         raise ReleaseRefused(f"version {version} does not give its golden answers here")

@@ -103,7 +103,7 @@ def test_the_number_of_threads_does_not_change_the_model(trained: Path, tmp_path
 def test_another_seed_gives_another_model(trained: Path, tmp_path: Path) -> None:
     folder = workspace(tmp_path / "seed")
     knobs = yaml.safe_load((folder / "params.yaml").read_text())
-    knobs["train"]["parameters"]["seed"] += 1
+    knobs["train"]["lightgbm"]["parameters"]["seed"] += 1
     (folder / "params.yaml").write_text(yaml.safe_dump(knobs))
     train(folder)
     assert sha256(folder / "model" / "model.lgb") != sha256(trained / "model" / "model.lgb")
@@ -121,4 +121,4 @@ def test_metrics_are_of_the_evidence(trained: Path) -> None:
 
 def test_one_sided_labels_have_a_log_loss_and_no_auc() -> None:
     found = scores(np.zeros(4, dtype=np.int8), np.full(4, 0.25))
-    assert found == {"rows": 4, "base_rate": 0.0, "log_loss": pytest.approx(-np.log(0.75)), "auc": None}
+    assert found == {"rows": 4, "base_rate": 0.0, "log_loss": pytest.approx(-np.log(0.75)), "auc": None, "calibration": 0.25}

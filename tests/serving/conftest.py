@@ -97,6 +97,7 @@ def release(models: Registry, booster: lgb.Booster) -> Callable[..., dict[str, A
         models.artifacts[f"1/{version}/model.lgb"] = content
         made = {
             "model_version": version,
+            "learner": "lightgbm",
             "sha256": hashlib.sha256(content).hexdigest(),
             "artifact": f"1/{version}/model.lgb",
             "features": FEATURES,
