@@ -19,6 +19,8 @@ class Weights:
     def __init__(self, content: dict[str, Any]) -> None:
         self.features: list[str] = content["features"]
         self.content = content
+        # by feature, in order of the codes: to be searched
+        self.codes = {name: np.array(sorted((float(code), weight) for code, weight in known.items())).T for name, known in content["codes"].items()}
 
     def parts(self, rows: Matrix) -> Matrix:
         """What each feature adds to a row's score, shape (n, len(features)); a code that was not trained on adds nothing."""
@@ -29,8 +31,7 @@ class Weights:
                 mean, scale, weight, missing = self.content["numbers"][name]
                 parts[:, place] = np.where(np.isnan(column), missing, (column - mean) / scale * weight)
             else:
-                known = sorted((float(code), weight) for code, weight in self.content["codes"][name].items())
-                codes, weights = np.array([code for code, _ in known]), np.array([weight for _, weight in known])
+                codes, weights = self.codes[name]
                 nearest = np.minimum(np.searchsorted(codes, column), len(codes) - 1)
                 parts[:, place] = np.where(codes[nearest] == column, weights[nearest], 0.0)
         return parts

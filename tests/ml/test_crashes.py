@@ -19,7 +19,7 @@ from serving import deploy as deploying
 from tests.ml.rows import insert, remove, table
 
 KEYS = ["1997-01", "1997-02", "1997-03", "1997-04", "1997-05", "1997-06"]
-ROWS = 4400
+ROWS = 5200
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """What is measured of a partition: coverage and performance on labels known by then, and drift that names its columns."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -11,11 +11,13 @@ import pytest
 from psycopg.types.json import Jsonb
 from sklearn.metrics import log_loss
 
-from flightdeck import ledger
+import monitoring.measure as module
+from flightdeck import deployments, ledger
+from flightdeck.parameters import parameters
 from flightdeck.settings import settings
 from flightdeck.warehouse import Connection, connect
-from ml.features import FEATURES
-from monitoring.measure import drift, labels, measure, performance
+from ml.features import FEATURES, text
+from monitoring.measure import drift, estimate, frozen, labels, measure, performance
 from tests.ml.rows import insert, remove, table
 
 REFERENCE, SAME, SHIFTED, HOLLOW, EMPTY = "1990-01", "1990-02", "1990-03", "1990-04", "1990-05"
@@ -84,7 +86,9 @@ def test_probes_and_other_peoples_rows_do_not_count(connection: Connection, aske
     answer(connection, asked[0]["entity_id"], 0.2, minute=1, purpose="probe")
     answer(connection, asked[1]["entity_id"], 0.2, minute=1, purpose="shadow")
     answer(connection, "1990-02-01T10:00:00Z/UA/unknown", 0.2, minute=1)
-    assert performance(SAME, CLOSED) == {"answered": 0, "log_loss": None, "auc": None, "performance": "nothing was asked, or no label is known yet"}
+    assert performance(SAME, CLOSED) == {
+        "answered": 0, "log_loss": None, "auc": None, "calibration": None, "performance": "nothing was asked, or no label is known yet",
+    }  # fmt: skip
 
 
 def test_a_label_that_is_known_later_does_not_count(connection: Connection, asked: list[dict[str, Any]]) -> None:
@@ -103,45 +107,125 @@ def test_coverage_counts_what_is_known(connection: Connection) -> None:
     assert found["label_coverage"] == len(first_half) / ROWS
     assert found["base_rate"] == pytest.approx(np.mean(first_half))
     assert labels(SAME, CLOSED)["label_coverage"] == 1.0
-    assert labels(SAME, datetime(1990, 1, 1, tzinfo=UTC)) == {"entities": ROWS, "labelled": 0, "label_coverage": 0.0, "base_rate": None}
+    # the last day's labels are known at noon of the day after: they had not come at the month's end
+    assert labels(SAME, CLOSED)["label_coverage_at_end"] == pytest.approx(1 - 1 / 28, abs=0.001)
+    assert labels(SAME, CLOSED)["last_label_at"] == "1990-03-01T12:00:00+00:00"
+    nothing_yet = labels(SAME, datetime(1990, 1, 1, tzinfo=UTC))
+    assert (nothing_yet["labelled"], nothing_yet["label_coverage"], nothing_yet["base_rate"]) == (0, 0.0, None)
     assert labels(EMPTY, CLOSED)["label_coverage"] is None
 
 
-def test_the_same_data_have_not_drifted(connection: Connection) -> None:
-    found = drift(SAME, [REFERENCE])
+class FromDistance:
+    """A model whose answer follows one feature."""
+
+    features = FEATURES
+
+    def predict(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.asarray(1 / (1 + np.exp(-rows[:, FEATURES.index("distance")])))
+
+    def importance(self) -> dict[str, float]:
+        return {}
+
+
+@pytest.fixture
+def champion(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """The release of a model that answers by the distance, trained on these partitions."""
+    monkeypatch.setattr(module, "_model", lambda _: FromDistance())
+    return lambda *keys: {"model_version": 801, "partitions": list(keys), "features": FEATURES}
+
+
+def test_the_same_data_have_not_drifted_and_neither_have_the_answers(connection: Connection, champion: Callable[..., dict[str, Any]]) -> None:
+    found = drift(SAME, champion(REFERENCE))
     assert found["drifted"] == []
     assert found["drift_share"] == 0.0
+    assert found["prediction_psi"] < 0.1
     assert set(found["psi"]) == set(FEATURES)
 
 
-def test_a_column_that_moved_is_named(connection: Connection) -> None:
-    found = drift(SHIFTED, [REFERENCE])
+def test_a_column_that_moved_is_named_and_so_are_the_answers(connection: Connection, champion: Callable[..., dict[str, Any]]) -> None:
+    found = drift(SHIFTED, champion(REFERENCE))
     assert found["drifted"] == ["distance"]
     assert found["drift_share"] == pytest.approx(1 / len(FEATURES))
     assert found["psi"]["distance"] > 0.1 > found["psi"]["temp"]
+    assert found["prediction_psi"] > 0.1
     page = (settings().reports / found["report"]).read_text()
     assert "<html" in page
     assert "distance" in page
+    assert "probability" in page
 
 
-def test_a_column_without_a_value_is_not_compared_and_is_named(connection: Connection) -> None:
-    found = drift(HOLLOW, [REFERENCE])
+def test_a_champion_of_other_features_is_asked_nothing(connection: Connection, champion: Callable[..., dict[str, Any]]) -> None:
+    found = drift(SHIFTED, champion(REFERENCE) | {"features": ["distance"]})
+    assert found["drifted"] == ["distance"]
+    assert found["prediction_psi"] is None
+
+
+def test_a_column_without_a_value_is_not_compared_and_is_named(connection: Connection, champion: Callable[..., dict[str, Any]]) -> None:
+    found = drift(HOLLOW, champion(REFERENCE))
     assert found["not_compared"] == ["visib"]
     assert "visib" not in found["psi"]
 
 
 @pytest.mark.parametrize(("key", "reference"), [(EMPTY, [REFERENCE]), (SAME, [EMPTY]), (SAME, [SAME]), (SAME, [])])
-def test_without_rows_on_one_side_drift_is_missing_with_its_reason(connection: Connection, key: str, reference: list[str]) -> None:
-    assert drift(key, reference) == {"drift_share": None, "drift": "one side has no rows: there is nothing to compare"}
+def test_without_rows_on_one_side_drift_is_missing_with_its_reason(
+    connection: Connection, champion: Callable[..., dict[str, Any]], key: str, reference: list[str]
+) -> None:
+    assert drift(key, champion(*reference)) == {
+        "drift_share": None, "prediction_psi": None, "drift": "one side has no rows: there is nothing to compare",
+    }  # fmt: skip
 
 
-def test_the_stage_measures_against_the_champion_of_the_time_and_the_site_shows_it(connection: Connection) -> None:
+def test_performance_is_told_by_segment_with_its_calibration(connection: Connection, asked: list[dict[str, Any]]) -> None:
+    for number, row in enumerate(asked):
+        answer(connection, row["entity_id"], 0.4, minute=number)
+    found = performance(SAME, CLOSED)
+    assert found["calibration"] == pytest.approx(0.4 - np.mean([row["label"] for row in asked]))
+    origins = {text(row["origin_code"]) for row in asked}
+    assert {name for name in found["segments"] if name.startswith("origin/")} == {f"origin/{origin}" for origin in origins}
+    assert sum(each["rows"] for name, each in found["segments"].items() if name.startswith("carriers/")) == 4
+
+
+def test_the_estimate_reads_no_label_and_is_kept_for_comparison(connection: Connection, asked: list[dict[str, Any]]) -> None:
+    for number, row in enumerate(asked):
+        answer(connection, row["entity_id"], 0.5, minute=number)
+    # as before any label is there: the answers are enough
+    connection.execute("update marts.labels set known_at = '2090-01-01' where partition_key = %s", (SAME,))
+    estimate(SAME)
+    connection.execute("update marts.labels set known_at = (day + 1) + time '12:00' at time zone 'UTC' where partition_key = %s", (SAME,))
+    found = ledger.last("estimate", SAME)
+    assert found is not None
+    assert found["facts"] == {"answered": 4, "rows": 4, "base_rate": 0.5, "log_loss": pytest.approx(np.log(2)), "auc": pytest.approx(0.5)}
+    estimate(EMPTY)
+    nothing = ledger.last("estimate", EMPTY)
+    assert nothing is not None
+    assert nothing["facts"] == {"answered": 0, "reason": "nothing was asked, so there is nothing to go by"}
+
+
+def test_a_frozen_model_is_scored_on_what_was_asked(
+    connection: Connection, asked: list[dict[str, Any]], champion: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knobs = parameters()
+    monkeypatch.setattr(module, "parameters", lambda: knobs | {"monitor": knobs["monitor"] | {"frozen_after": REFERENCE}})
+    monkeypatch.setattr(deployments, "champion", lambda before: {"model_version": 801, "release": champion(REFERENCE)} if before == SAME else None)
+    assert frozen(SAME, CLOSED) is None
+    for number, row in enumerate(asked):
+        answer(connection, row["entity_id"], 0.4, minute=number)
+    found = frozen(SAME, CLOSED)
+    assert found is not None
+    assert found["model_version"] == 801
+    assert found["log_loss"] == pytest.approx(expected(asked, [1 / (1 + np.exp(-row["distance"])) for row in asked]))
+    # of the month that it was trained on, and of those before, it says nothing
+    assert frozen(REFERENCE, CLOSED) is None
+
+
+def test_the_stage_measures_against_the_champion_of_the_time_and_the_site_shows_it(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     # a champion that is deployed for the month itself has not served it
     for version, key in ((801, REFERENCE), (802, SHIFTED)):
         connection.execute(
             "insert into ops.deployments (partition_key, model_version, state, release, code) values (%s, %s, 'champion', %s, 'test')",
-            (key, version, Jsonb({"model_version": version, "partitions": [key]})),
+            (key, version, Jsonb({"model_version": version, "partitions": [key], "features": FEATURES})),
         )
+    monkeypatch.setattr(module, "_model", lambda _: FromDistance())
     measure(SHIFTED)
     found = ledger.last("monitor", SHIFTED)
     assert found is not None
