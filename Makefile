@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-MONTHS ?= 2013-01..2013-03
+MONTHS ?= 2013-01..2013-12
 # The first Python of 3.11 to 3.13 on the PATH; PYTHON=/path/to/python overrides it.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
@@ -18,7 +18,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 help:  ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-demo: .venv/.done  ## The whole loop on real flights: environment, stack, replay, table (MONTHS=2013-01..2013-03)
+demo: .venv/.done  ## The whole loop on real flights: environment, stack, replay, table (MONTHS=2013-01..2013-03 for fewer)
 	@$(BIN)/flightdeck replay --skip-published "$(MONTHS)"
 
 up: .venv/.done  ## Start the stack and print where to look

@@ -9,10 +9,10 @@ from typing import Any
 
 from airflow.sdk import PartitionedAssetTimetable, chain, dag, task
 
-from flightdeck.orchestration import DEFAULTS, VERDICT, approval
+from flightdeck.orchestration import VERDICT, approval, defaults
 
 
-@dag(schedule=PartitionedAssetTimetable(assets=VERDICT), tags=["learning"], doc_md=__doc__, **DEFAULTS)
+@dag(schedule=PartitionedAssetTimetable(assets=VERDICT), tags=["learning"], doc_md=__doc__, **defaults(6))
 def deploy() -> None:
     @task(task_id="deploy")
     def deploy_release(dag_run: Any = None) -> None:

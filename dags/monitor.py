@@ -1,28 +1,27 @@
 """monitor: how a partition's inputs drifted and its answers did, and whether that calls for a new training.
 
 Reads marts, ops.predictions, ops.deployments. Writes reports, ops.ledger.
-Promises: partitions in key order; labels count only from when they were known; each decision has its reasons.
+Promises: partitions in key order; what to expect is estimated before a label is looked at; labels count only from when they were known;
+each decision has its reasons.
 """
 
 from typing import Any
 
 from airflow.sdk import PartitionedAssetTimetable, dag, task
 
-from flightdeck.orchestration import DECISION, DEFAULTS, MARTS, AwaitLedger
+from flightdeck.orchestration import DECISION, MARTS, AwaitLedger, defaults
 from flightdeck.settings import settings
 
 
-@dag(schedule=PartitionedAssetTimetable(assets=MARTS), tags=["learning"], doc_md=__doc__, **DEFAULTS)
+@dag(schedule=PartitionedAssetTimetable(assets=MARTS), tags=["learning"], doc_md=__doc__, **defaults(4))
 def monitor() -> None:
     earlier = AwaitLedger(task_id="await_earlier", earlier="deploy", own=settings().monitor_awaits)
 
     @task
     def measure(dag_run: Any = None) -> None:
-        from monitoring.measure import estimate, measure
+        from monitoring.measure import monitor
 
-        # from the answers alone, before any label is looked at
-        estimate(dag_run.partition_key)
-        measure(dag_run.partition_key)
+        monitor(dag_run.partition_key)
 
     @task(outlets=[DECISION])
     def decide(dag_run: Any = None) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 from airflow.sdk import CronPartitionTimetable, dag, task
 
-from flightdeck.orchestration import DEFAULTS, PLANNED
+from flightdeck.orchestration import PLANNED, defaults
 
 
-@dag(schedule=CronPartitionTimetable(**PLANNED), tags=["data"], doc_md=__doc__, **DEFAULTS)
+@dag(schedule=CronPartitionTimetable(**PLANNED), tags=["data"], doc_md=__doc__, **defaults(1))
 def timetable() -> None:
     @task
     def load(dag_run: Any = None) -> dict[str, Any]:

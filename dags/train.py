@@ -8,10 +8,10 @@ from typing import Any
 
 from airflow.sdk import PartitionedAssetTimetable, dag, task
 
-from flightdeck.orchestration import DECISION, DEFAULTS, VERDICT, AwaitLedger
+from flightdeck.orchestration import DECISION, VERDICT, AwaitLedger, defaults
 
 
-@dag(schedule=PartitionedAssetTimetable(assets=DECISION), tags=["learning"], doc_md=__doc__, **DEFAULTS)
+@dag(schedule=PartitionedAssetTimetable(assets=DECISION), tags=["learning"], doc_md=__doc__, **defaults(5))
 def train() -> None:
     # a partition that was reopened meanwhile is out of sight until it is built anew
     settled = AwaitLedger(task_id="await_partitions", earlier="transform", own=["transform"])

@@ -9,10 +9,10 @@ from typing import Any
 
 from airflow.sdk import PartitionedAssetTimetable, dag, task
 
-from flightdeck.orchestration import DEFAULTS, MARTS, RAW, AwaitLedger
+from flightdeck.orchestration import MARTS, RAW, AwaitLedger, defaults
 
 
-@dag(schedule=PartitionedAssetTimetable(assets=RAW), tags=["data"], doc_md=__doc__, **DEFAULTS)
+@dag(schedule=PartitionedAssetTimetable(assets=RAW), tags=["data"], doc_md=__doc__, **defaults(3))
 def transform() -> None:
     earlier = AwaitLedger(task_id="await_earlier", earlier="transform", own=["plan"])
 

@@ -24,10 +24,18 @@ DEFAULTS: dict[str, Any] = {
     "end_date": datetime(2014, 1, 31, tzinfo=UTC),
     "catchup": False,
     "max_active_runs": 12,
-    "default_args": {"retries": 2, "retry_delay": timedelta(seconds=5)},
 }
 MONTHLY = {"cron": "0 0 3 * *", "timezone": settings().timezone, "run_offset": -1, "key_format": "%Y-%m"}
 PLANNED = MONTHLY | {"cron": "0 0 20 * *", "run_offset": 1}
+
+
+def defaults(place: int) -> dict[str, Any]:
+    """What a DAG has in common with the others, by its place in the loop: where workers are few, what is nearer to the end goes first.
+
+    So the months of a backfill come through one after the other, and not all at its end.
+    """
+    tasks = {"retries": 2, "retry_delay": timedelta(seconds=5), "weight_rule": "absolute", "priority_weight": place}
+    return DEFAULTS | {"default_args": tasks}
 
 
 def missing(earlier: str, own: list[str], key: str) -> list[str]:

@@ -44,6 +44,8 @@ def publish(handed: dict[str, Any]) -> None:
     """Publish the attempt that `load` began: all its tables, or none."""
     with step(Attempt(**handed)) as attempt, connect() as connection, connection.transaction():
         attempt.claim(connection)
+        # reference data belong to no partition: two that replace them at once would not see each other's rows
+        connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"publish/{attempt.stage}",))
         connection.execute("select set_config('flightdeck.partition', %s, true)", (attempt.key,))
         columns = raw_columns(connection)
         newer = connection.execute(NEWER, (attempt.key,)).fetchone()

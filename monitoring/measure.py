@@ -37,6 +37,12 @@ ANSWER = "probability"
 FIGURES = ("log_loss", "auc", "calibration")
 
 
+def monitor(key: str | None) -> None:
+    """Both stages, in the order that keeps the estimate honest."""
+    estimate(key)
+    measure(key)
+
+
 @ledger.once("estimate")
 def estimate(attempt: ledger.Attempt) -> None:
     """What performance to expect from the answers alone. No label is read: it is scored by `monitor`, once they are there."""

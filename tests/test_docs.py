@@ -10,6 +10,7 @@ import yaml
 
 from flightdeck.cli import main
 from flightdeck.settings import ROOT, Settings
+from ml.learners import NAMES
 
 FOLDERS = ["dags", "dbt_project", "docs", "expectations", "flightdeck", "infra", "ingestion", "ml", "monitoring", "serving", "tests", "world"]
 LISTED = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard"], check=True, capture_output=True, text=True).stdout.splitlines()
@@ -150,7 +151,8 @@ def test_no_file_names(what: str) -> None:
 def test_every_knob_is_read_somewhere() -> None:
     code = "".join(_text(name) for name in FILES if name.endswith(".py") and not name.startswith("tests/"))
     sections = yaml.safe_load(_text("params.yaml"))
-    knobs = [(section, knob) for section, values in sections.items() for knob in values]
+    # a learner's own section is read by its name
+    knobs = [(section, knob) for section, values in sections.items() for knob in values if (section, knob) not in [("train", name) for name in NAMES]]
     assert len(knobs) >= 15
     assert [section for section in sections if not re.search(rf"\[[\"']{section}[\"']\]", code)] == []
     assert [knob for _, knob in knobs if not re.search(rf"\[[\"']{knob}[\"']\]", code)] == []

@@ -17,7 +17,10 @@ class Trees:
         self.features = booster.feature_name()
 
     def predict(self, rows: Matrix) -> Matrix:
-        return np.asarray(self.booster.predict(rows, num_threads=1), dtype=np.float64)
+        try:
+            return np.asarray(self.booster.predict(rows, num_threads=1), dtype=np.float64)
+        except lgb.basic.LightGBMError as error:
+            raise InvalidModel(f"it does not answer rows of {rows.shape[1]} features: {error}") from error
 
     def importance(self) -> dict[str, float]:
         gains = self.booster.feature_importance("gain")

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ HEAVY = ["dlt", "dbt", "great_expectations", "mlflow", "evidently", "lightgbm", 
 # One process for all: what a file brings in is what is new after it.
 READ = """
 import json, sys
+from datetime import UTC, datetime
 from pathlib import Path
 from airflow.dag_processing.dagbag import DagBag
 folder, heavy = Path(sys.argv[1]), set(json.loads(sys.argv[2]))
@@ -170,3 +172,35 @@ def test_a_key_that_is_no_month_is_refused_before_any_waiting(orchestration: Any
     task = orchestration.AwaitLedger(task_id="await_earlier", earlier="deploy")
     with pytest.raises(InvalidPartition, match="2013-1"):
         task.execute({"dag_run": SimpleNamespace(partition_key="2013-1")})
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_person_is_asked_only_where_the_parameters_say_so(orchestration: Any, monkeypatch: pytest.MonkeyPatch, on: bool) -> None:
+    monkeypatch.setattr(orchestration, "parameters", lambda: {"gate": {"approval": on}})
+    assert [task.task_id for task in orchestration.approval()] == (["approve"] if on else [])
+
+
+@pytest.mark.parametrize(("chosen", "approved"), [("approve", True), ("reject", False)])
+def test_a_promotion_is_asked_for_and_the_answer_is_a_row_of_the_ledger(database: str, monkeypatch: pytest.MonkeyPatch, chosen: str, approved: bool) -> None:
+    for name, value in airflow_environment().items():
+        monkeypatch.setenv(name, value)
+    from airflow.providers.standard.operators.hitl import HITLOperator
+
+    from flightdeck import ledger
+    from flightdeck.approval import AskForApproval
+
+    key = "1979-01" if approved else "1979-02"
+    task, context = AskForApproval(task_id="approve"), {"dag_run": SimpleNamespace(partition_key=key)}
+    # what stands between the two is Airflow's own: the question in its database, the answer by its API
+    monkeypatch.setattr(HITLOperator, "execute", lambda self, context: self.subject + "\n" + self.body)
+    ledger.Attempt("gate", key, 1, {"challenger": 4}, {}, {"decision": "refused", "reasons": ["worse"], "approval": False}).record("done")
+    assert task.execute(context) is None
+    ledger.Attempt("gate", key, 2, {"challenger": 5}, {}, {"decision": "promoted", "reasons": ["better"], "approval": True}).record("done")
+    assert task.execute(context) == f"Deploy version 5 from {key} on?\n- better"
+    task.execute_complete(
+        context,
+        {"chosen_options": [chosen], "params_input": {}, "responded_at": datetime(2026, 1, 1, tzinfo=UTC), "responded_by_user": {"id": "1", "name": "ann"}},
+    )
+    row = ledger.last("approve", key)
+    assert row is not None
+    assert row["facts"] == {"gate": 2, "approved": approved, "by": "ann"}

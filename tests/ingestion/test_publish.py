@@ -1,13 +1,16 @@
 """Publishing: all of an attempt, or nothing of it."""
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import psycopg
 import pytest
 
 from expectations.check import check_landing
-from flightdeck.ledger import begin
+from flightdeck.ledger import Attempt, begin
 from flightdeck.warehouse import Row, query
 from ingestion.load import load
 from ingestion.publish import Lost, publish
@@ -51,6 +54,32 @@ def test_a_failing_row_that_moved_since_the_check_is_not_let_through(handed: dic
     moved = query("update landing.weather set visib = visib where partition_key = %s and wind_speed > 1000 returning 1", KEY)
     assert len(moved) == 1
     _refused(handed, Lost, "weather of 2013-02: the check noted 1 rows to hold, and 0 of them are still where they were")
+
+
+def test_two_that_replace_reference_data_at_once_wait_for_each_other(february: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first has replaced them and not committed, when the second begins."""
+    keys, replaced, go = ["2013-05", "2013-06"], Event(), Event()
+    handed = [check_landing(load(key)) for key in keys]
+    record = Attempt.record
+
+    def hold(self: Attempt, state: str, *connection: Any) -> None:
+        if self.key == keys[0] and state == "published":
+            replaced.set()
+            assert go.wait(30)
+        record(self, state, *connection)
+
+    monkeypatch.setattr(Attempt, "record", hold)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(publish, handed[0])
+        assert replaced.wait(30)
+        second = pool.submit(publish, handed[1])
+        deadline = time.monotonic() + 30
+        while not query("select 1 from pg_locks where not granted"):
+            assert time.monotonic() < deadline
+        go.set()
+        first.result(30)
+        second.result(30)
+    assert [tries(key)[-1][1] for key in keys] == ["published", "published"]
 
 
 def test_what_the_raw_table_refuses_takes_back_everything(handed: dict[str, Any]) -> None:

@@ -128,3 +128,42 @@ def test_without_a_verdict_nothing_is_deployed(connection: Connection) -> None:
 def test_a_service_that_does_not_follow_is_told_of(following: None, connection: Connection) -> None:
     with pytest.raises(deploy.NotServed, match=r"does not serve version 1 with 1996-11's history; it says: .+'model_version'"):
         deploy.wait_until_served(1, "1996-11", seconds=0.3)
+
+
+@pytest.mark.parametrize(("approved", "decision"), [(True, "promoted"), (False, "refused")])
+def test_where_a_person_is_asked_the_answer_decides(
+    connection: Connection, release: Make, deployed: Callable[..., int], following: None, published: Callable[[str], None], approved: bool, decision: str
+) -> None:
+    key, before, made = "1994-01" if approved else "1994-02", deployed(release()), release()
+    published(key)
+    ledger.Attempt("train", key, 1, outputs={"release": made}).record("done")
+    ledger.Attempt("gate", key, 1, facts={"decision": "promoted", "reasons": ["better"], "approval": True}).record("done")
+    with pytest.raises(deploy.NotServed, match=f"the promotion of {key} waits for approval"):
+        deploy.deploy(key)
+    # an answer to another verdict than the newest is none
+    ledger.Attempt("approve", key, 1, facts={"gate": 0, "approved": True, "by": "ann"}).record("done")
+    with pytest.raises(deploy.NotServed, match="waits for approval"):
+        deploy.deploy(key)
+    ledger.Attempt("approve", key, 2, facts={"gate": 1, "approved": approved, "by": "ann"}).record("done")
+    deploy.deploy(key)
+    done = ledger.last("deploy", key)
+    assert done is not None
+    assert (done["facts"]["decision"], done["facts"]["by"]) == (decision, "ann")
+    assert done["facts"]["model_version"] == (made["model_version"] if approved else before)
+    assert len(rows(made["model_version"])) == approved
+
+
+def test_a_new_verdict_is_deployed_though_an_older_one_was(connection: Connection, release: Make, following: None, published: Callable[[str], None]) -> None:
+    """As when an experiment is promoted after the month's own training."""
+    key, first, second = "1994-03", release(), release()
+    published(key)
+    judged(key, "promoted", first)
+    deploy.deploy(key)
+    deploy.deploy(key)
+    ledger.Attempt("train", key, 2, outputs={"release": second}).record("done")
+    ledger.Attempt("gate", key, 2, facts={"decision": "promoted", "reasons": ["because"]}).record("done")
+    deploy.deploy(key)
+    done = ledger.last("deploy", key)
+    assert done is not None
+    assert (done["attempt"], done["facts"]["model_version"]) == (2, second["model_version"])
+    assert len(rows(second["model_version"])) == 1
