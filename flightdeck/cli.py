@@ -105,6 +105,7 @@ def replay(first: str, last: str | None, skip_published: bool, from_raw: bool, w
     import world
     from flightdeck import replay as loop
     from flightdeck.output import Progress, table
+    from monitoring.year import months, sentence, worth
 
     keys = partitions.span(f"{first}..{last}" if last else first)
     if outside := [key for key in keys if not world.FIRST <= key <= world.LAST]:
@@ -127,6 +128,8 @@ def replay(first: str, last: str | None, skip_published: bool, from_raw: bool, w
         else:
             progress.note("all of these months are through already; `flightdeck replay` without --skip-published does them again")
     table(keys)
+    if found := worth(months()):
+        click.echo(sentence(found))
     _where()
     click.echo(f"{len(wanted)} month(s) in {time.monotonic() - begun:.0f} s")
 

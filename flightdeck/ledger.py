@@ -20,17 +20,10 @@ from flightdeck.warehouse import Connection, Row, connect, lock, query
 ENDED = ["published", "done"]
 # These are done again when a partition is reopened; the good end of every other stage stays a fact.
 DATA = ["ingest", "transform"]
-UNFINISHED = """
-select distinct partition_key from ops.ledger l where partition_key < %(before)s and not exists (
-    select from ops.ledger e where e.partition_key = l.partition_key and e.stage = %(stage)s and e.state = any(%(ended)s)
-    and (%(stage)s <> all(%(data)s) or e.id > coalesce((
-        select max(id) from ops.ledger r where r.partition_key = l.partition_key
-        and (r.state = 'reopened' or r.state = 'withdrawn' and r.inputs <> '{}')), 0)))
-order by 1"""
-REOPENED = """
-select distinct partition_key from ops.ledger r where state = 'reopened' and partition_key <= %s and not exists (
-    select from ops.ledger e where e.partition_key = r.partition_key and e.stage = %s and e.state = any(%s) and e.id > r.id)
-order by 1"""
+STANDING = """
+select partition_key, stage, max(id) filter (where state = any(%s)) as ended, max(id) filter (where state = 'reopened') as reopened,
+    max(id) filter (where state = 'withdrawn' and inputs <> '{}') as withdrawn
+from ops.ledger group by 1, 2"""
 # a reopened partition will be read until then, even before it has been
 READ_UNTIL = """
 select partition_key, max((inputs ->> 'as_of')::timestamptz) as as_of from ops.ledger l
@@ -162,7 +155,7 @@ def reopen(connection: Connection, stage: str, key: str, inputs: dict[str, Any],
 
 def reopened(up_to: str = "9999-12") -> list[str]:
     """Partitions, up to a key, that were reopened and have not been published anew."""
-    return [row["partition_key"] for row in query(REOPENED, up_to, DATA[-1], ENDED)]
+    return standing().reopened(up_to)
 
 
 def unstarted(stage: str, found_by: str | None) -> list[str]:
@@ -195,8 +188,40 @@ def withdrawn() -> list[str]:
     return [row["partition_key"] for row in rows]
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How far each partition has come, from one look at the ledger: the ids of newest rows, 0 where there is none."""
+
+    ended: dict[tuple[str, str], int]
+    opened: dict[str, int]
+    taken: dict[str, int]
+
+    def has_ended(self, stage: str, key: str) -> bool:
+        return (stage, key) in self.ended
+
+    def reopened(self, up_to: str) -> list[str]:
+        """Partitions, up to a key, that were reopened and have not been published anew."""
+        return sorted(key for key, opened in self.opened.items() if opened and key <= up_to and self.ended.get((DATA[-1], key), 0) < opened)
+
+    def unfinished_before(self, stage: str, key: str) -> list[str]:
+        """Earlier partitions that the ledger knows of and that this stage has not ended, or not since they were taken up again."""
+        return sorted(
+            other for other in self.opened
+            if other < key and self.ended.get((stage, other), 0) <= (max(self.opened[other], self.taken[other]) if stage in DATA else 0)
+        )  # fmt: skip
+
+
+def standing() -> Standing:
+    """Look at the ledger once."""
+    rows = query(STANDING, ENDED)
+    opened: dict[str, int] = {}
+    taken: dict[str, int] = {}
+    for row in rows:
+        key = row["partition_key"]
+        opened[key], taken[key] = max(opened.get(key, 0), row["reopened"] or 0), max(taken.get(key, 0), row["withdrawn"] or 0)
+    return Standing({(row["stage"], row["partition_key"]): row["ended"] for row in rows if row["ended"]}, opened, taken)
+
+
 def unfinished_before(stage: str, key: str) -> list[str]:
     """Earlier partitions that the ledger knows of and that this stage has not ended: what `key` has to wait for."""
-    with connect() as connection:
-        rows = connection.execute(UNFINISHED, {"before": key, "stage": stage, "ended": ENDED, "data": DATA}).fetchall()
-    return [row["partition_key"] for row in rows]
+    return standing().unfinished_before(stage, key)

@@ -1,6 +1,9 @@
 """What all DAG files share: the assets that join them, their defaults, and waiting for recorded facts."""
 
 import asyncio
+import math
+import threading
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,6 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "catchup": False,
     "max_active_runs": 12,
 }
+FRESH = 0.3
 MONTHLY = {"cron": "0 0 3 * *", "timezone": settings().timezone, "run_offset": -1, "key_format": "%Y-%m"}
 PLANNED = MONTHLY | {"cron": "0 0 20 * *", "run_offset": 1}
 
@@ -42,9 +46,25 @@ def missing(earlier: str, own: list[str], key: str) -> list[str]:
     """What `key` has to wait for: earlier partitions that have not ended stage `earlier` or were reopened, and its own stages `own`."""
     from flightdeck import ledger
 
-    before = {f"{earlier} of {other}" for other in ledger.unfinished_before(earlier, key)}
-    before |= {f"{ledger.DATA[-1]} of {other}" for other in ledger.reopened(key) if other < key or ledger.DATA[-1] in own}
-    return sorted(before) + [f"{stage} of {key}" for stage in own if ledger.last(stage, key) is None]
+    now = _standing()
+    before = {f"{earlier} of {other}" for other in now.unfinished_before(earlier, key)}
+    before |= {f"{ledger.DATA[-1]} of {other}" for other in now.reopened(key) if other < key or ledger.DATA[-1] in own}
+    return sorted(before) + [f"{stage} of {key}" for stage in own if not now.has_ended(stage, key)]
+
+
+_looking = threading.Lock()
+_seen: dict[str, Any] = {"at": -math.inf}
+
+
+def _standing() -> Any:
+    """The ledger as it was at most FRESH seconds ago: dozens of triggers of one process share a look, and its connection."""
+    from flightdeck import ledger
+
+    with _looking:
+        if time.monotonic() - _seen["at"] > FRESH:
+            _seen["standing"] = ledger.standing()
+            _seen["at"] = time.monotonic()
+        return _seen["standing"]
 
 
 class LedgerTrigger(BaseTrigger):

@@ -70,7 +70,7 @@ def replay(keys: list[str], tell: Callable[[Row, float], None], idle: Callable[[
                 raise
         raise_given_up()
         idle(list(running.values()))
-        time.sleep(0.5)
+        time.sleep(1)
 
 
 def answer(stage: str, to: Row, seconds: float = 300) -> Row:

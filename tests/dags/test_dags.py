@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import subprocess
 import sys
@@ -121,9 +122,13 @@ def orchestration(home: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setenv(name, value)
     from flightdeck import ledger, orchestration
 
-    monkeypatch.setattr(ledger, "unfinished_before", lambda stage, key: ["2013-01"] if (stage, key) == ("deploy", "2013-02") else [])
-    monkeypatch.setattr(ledger, "reopened", lambda up_to: [key for key in ("2013-03", "2013-05") if key <= up_to])
-    monkeypatch.setattr(ledger, "last", lambda stage, key: {"stage": stage} if stage == "requests" else None)
+    now = SimpleNamespace(
+        unfinished_before=lambda stage, key: ["2013-01"] if (stage, key) == ("deploy", "2013-02") else [],
+        reopened=lambda up_to: [key for key in ("2013-03", "2013-05") if key <= up_to],
+        has_ended=lambda stage, key: stage == "requests",
+    )
+    monkeypatch.setattr(ledger, "standing", lambda: now)
+    monkeypatch.setattr(orchestration, "_seen", {"at": -math.inf})
     return orchestration
 
 
@@ -150,6 +155,16 @@ def test_waiting_ends_when_nothing_is_missing_any_more(orchestration: Any, monke
 
     assert [event.payload for event in asyncio.run(fire())] == ["complete"]
     assert answers == []
+
+
+def test_dozens_that_wait_share_a_look_at_the_ledger(orchestration: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    now = SimpleNamespace(unfinished_before=lambda stage, key: [], reopened=lambda up_to: [], has_ended=lambda stage, key: True)
+    monkeypatch.setattr(orchestration, "FRESH", 60)
+    monkeypatch.setattr("flightdeck.ledger.standing", lambda: looks.append(1) or now)
+    for number in range(40):
+        assert orchestration.missing("deploy", ["requests"], f"2013-{number % 12 + 1:02}") == []
+    assert looks == [1]
 
 
 @pytest.mark.parametrize(("key", "waits"), [("2013-02", True), ("2013-01", False)])

@@ -15,6 +15,7 @@ class FlightdeckPages(AirflowPlugin):
         {"name": name, "href": href, "destination": "nav", "category": "browse", "url_route": route}
         for name, href, route in [
             ("MLflow", settings().url("mlflow"), "mlflow"),
+            ("The year", f"{REPORTS}/year/index.html", "year"),
             ("Data Docs", f"{REPORTS}/data-docs/index.html", "data-docs"),
             ("Control charts", f"{REPORTS}/quality/index.html", "control-charts"),
             ("Drift reports", f"{REPORTS}/drift/index.html", "drift"),
