@@ -1,6 +1,7 @@
 """The stage `deploy`: the truth is written once, the registry's alias follows it, and the service has followed at the end."""
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -167,3 +168,13 @@ def test_a_new_verdict_is_deployed_though_an_older_one_was(connection: Connectio
     assert done is not None
     assert (done["attempt"], done["facts"]["model_version"]) == (2, second["model_version"])
     assert len(rows(second["model_version"])) == 1
+
+
+def test_what_is_deployed_serves_within_two_seconds(connection: Connection, release: Make, follower: Follower, following: None) -> None:
+    """At the pace at which the real service looks."""
+    follower.every = Follower().every
+    made = release()
+    begun = time.monotonic()
+    deploy._record("1994-04", made, ["first"])
+    deploy.wait_until_served(made["model_version"], "")
+    assert time.monotonic() - begun < 2
