@@ -94,7 +94,7 @@ def down() -> None:
 @click.argument("last", metavar="[TO]", required=False)
 @click.option("--skip-published", is_flag=True, help="Leave out months that are already through the loop.")
 @click.option("--from-raw", is_flag=True, help="Build the marts anew from raw, and ingest nothing.")
-@click.option("--wave", type=click.IntRange(min=1), metavar="N", help="Send N months at a time, not all at once.")
+@click.option("--wave", type=click.IntRange(min=1), metavar="N", help="Months on their way at once; 3 unless said.")
 @_friendly
 def replay(first: str, last: str | None, skip_published: bool, from_raw: bool, wave: int | None) -> None:
     """Send the months FROM to TO (YYYY-MM, or FROM..TO in one word) through the whole loop, in Airflow.
@@ -116,9 +116,7 @@ def replay(first: str, last: str | None, skip_published: bool, from_raw: bool, w
         wanted = loop.unfinished(keys) if skip_published else keys
         if wanted:
             try:
-                for begin in range(0, len(wanted), wave or len(wanted)):
-                    some = wanted[begin : begin + (wave or len(wanted))]
-                    loop.replay(some, progress.tell, progress.running, ["transform"] if from_raw else loop.PRODUCERS)
+                loop.replay(wanted, progress.tell, progress.running, ["transform"] if from_raw else loop.PRODUCERS, wave or loop.AT_ONCE)
             except KeyboardInterrupt:
                 raise click.ClickException(
                     "interrupted; what has begun goes on in Airflow: `flightdeck status` shows it, the same command follows it"

@@ -16,6 +16,8 @@ from flightdeck.warehouse import Row, query
 LAST_STAGE = "deploy"
 PRODUCERS = ["timetable", "world", "ingest"]
 RECOVERY_SECONDS = 120
+# partitions on their way at once: more only wait for each other, and each takes its share of the machine while it does
+AT_ONCE = 3
 NEWS = "select id, partition_key, stage, attempt, state, facts, at from ops.ledger where id > %s and partition_key = any(%s) and state <> 'planned' order by id"
 OPEN = """
 select partition_key from unnest(%s::text[]) as wanted (partition_key) where not exists (
@@ -34,8 +36,10 @@ def unfinished(keys: list[str]) -> list[str]:
     return [key for key in keys if ledger.last(LAST_STAGE, key) is None or key not in ledger.published()]
 
 
-def replay(keys: list[str], tell: Callable[[Row, float], None], idle: Callable[[list[Row]], None], begin_with: list[str] = PRODUCERS) -> None:
-    """Send `keys` through the loop, done before or not, from the DAGs `begin_with` on.
+def replay(
+    keys: list[str], tell: Callable[[Row, float], None], idle: Callable[[list[Row]], None], begin_with: list[str] = PRODUCERS, at_once: int = AT_ONCE
+) -> None:
+    """Send `keys` through the loop, done before or not, from the DAGs `begin_with` on; the next one as soon as fewer than `at_once` are on their way.
 
     `tell` gets each new ledger row with its stage's seconds, `idle` what runs now.
     """
@@ -43,22 +47,23 @@ def replay(keys: list[str], tell: Callable[[Row, float], None], idle: Callable[[
     _await_dags(airflow)
     begun = query("select coalesce(max(id), 0) as id from ops.ledger")[0]["id"]
     # a partition that is still on its way is followed, not sent a second time; but for what of it has failed
-    active = airflow.active()
-    sent = sorted(set(keys) - active)
-    ledger.plan(sent)
-    for dag in begin_with:
-        newest = airflow.newest(dag)
-        for key in keys:
-            if key in sent or newest.get(key, "failed") == "failed":
-                airflow.trigger(dag, key)
+    anew = sorted(set(keys) - airflow.active())
+    ledger.plan(anew)
+    newest = {dag: airflow.newest(dag) for dag in begin_with}
     running: dict[tuple[str, str], Row] = {}
-    open_keys, watched, seen, answered = keys, set(keys), begun, time.monotonic()
+    waiting, open_keys, watched, seen, answered = list(keys), keys, set(keys), begun, time.monotonic()
     while open_keys:
         try:
+            while waiting and len(set(open_keys) - set(waiting)) < at_once:
+                key = waiting[0]
+                for dag in begin_with:
+                    if key in anew or newest[dag].get(key, "failed") == "failed":
+                        airflow.trigger(dag, key)
+                waiting.pop(0)
             # what is open is asked before what is new: so the last news are told, too
             reopened = ledger.reopened()
             watched |= set(reopened)
-            open_keys = [row["partition_key"] for row in query(OPEN, keys, LAST_STAGE, sent, begun)] + reopened
+            open_keys = [row["partition_key"] for row in query(OPEN, keys, LAST_STAGE, anew, begun)] + reopened
             for news in query(NEWS, seen, sorted(watched)):
                 seen = news["id"]
                 tell(news, _seconds(news, running))

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 from psycopg.rows import dict_row
 
 from flightdeck.settings import Role, settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[Row]
@@ -32,3 +35,16 @@ def query(sql: LiteralString, *parameters: Any, role: Role = "worker") -> list[R
     """All rows of one query, on a connection of its own."""
     with connect(role) as connection:
         return connection.execute(sql, parameters).fetchall()
+
+
+def table(sql: str, *parameters: Any, types: "dict[str, pa.DataType] | None" = None) -> "pa.Table":
+    """One query's rows as an Arrow table, by COPY: for thousands of rows and more, many times faster than rows of Python objects.
+
+    `types` says what CSV cannot: a boolean must come as an integer.
+    """
+    import pyarrow as pa
+    import pyarrow.csv
+
+    with connect() as connection, connection.cursor().copy(f"copy ({sql}) to stdout (format csv, header)".encode(), parameters) as copy:
+        content = b"".join(copy)
+    return pa.csv.read_csv(pa.BufferReader(content), convert_options=pa.csv.ConvertOptions(column_types=types, strings_can_be_null=True))

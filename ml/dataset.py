@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 
-from flightdeck.warehouse import connect
+from flightdeck.warehouse import table
 from ml.features import FEATURES
 
 ORDER = ["entity_id", "partition_key", "history_key", "day", *FEATURES, "label"]
@@ -21,14 +20,12 @@ def read(key: str, as_of: str) -> pa.Table:
     """The partition's features with the labels that were known at `as_of` (ISO 8601), ordered by entity_id."""
     columns = ", ".join(f"f.{name}" for name in ["entity_id", "partition_key", "history_key"]) + ", l.day, "
     columns += ", ".join(f"f.{name}" for name in FEATURES) + ", l.label::int as label"
-    query = (
-        f"copy (select {columns} from marts.features f join marts.labels l using (entity_id)"
-        ' where f.partition_key = %s and l.known_at <= %s order by f.entity_id collate "C") to stdout (format csv, header)'
-    )
-    with connect() as connection, connection.cursor().copy(query.encode(), (key, as_of)) as copy:
-        content = b"".join(copy)
-    options = pa.csv.ConvertOptions(column_types=TYPES, strings_can_be_null=True)
-    return pa.csv.read_csv(pa.BufferReader(content), convert_options=options).select(ORDER)
+    found = table(
+        f"select {columns} from marts.features f join marts.labels l using (entity_id)"
+        ' where f.partition_key = %s and l.known_at <= %s order by f.entity_id collate "C"',
+        key, as_of, types=TYPES,
+    )  # fmt: skip
+    return found.select(ORDER)
 
 
 def load(folder: Path) -> pa.Table:

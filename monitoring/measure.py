@@ -12,7 +12,7 @@ from flightdeck.metrics import estimate as expected
 from flightdeck.parameters import parameters
 from flightdeck.partitions import following, partition
 from flightdeck.settings import settings
-from flightdeck.warehouse import query
+from flightdeck.warehouse import query, table
 from ml.features import FEATURES, SEGMENTED, segments
 from ml.learners import Model, load
 
@@ -46,10 +46,10 @@ def monitor(key: str | None) -> None:
 @ledger.once("estimate")
 def estimate(attempt: ledger.Attempt) -> None:
     """What performance to expect from the answers alone. No label is read: it is scored by `monitor`, once they are there."""
-    rows = query(f"select probability from ({ANSWERS}) answers", attempt.key)
-    attempt.facts["answered"] = len(rows)
-    if rows:
-        attempt.facts |= expected([row["probability"] for row in rows])
+    answers = table(f"select probability from ({ANSWERS}) answers", attempt.key)["probability"].to_numpy()
+    attempt.facts["answered"] = len(answers)
+    if len(answers):
+        attempt.facts |= expected(answers)
     else:
         attempt.facts["reason"] = "nothing was asked, so there is nothing to go by"
 
@@ -86,7 +86,7 @@ def labels(key: str, as_of: datetime) -> dict[str, Any]:
 
 def performance(key: str, as_of: datetime) -> dict[str, Any]:
     """Log loss, AUC and calibration of what was answered, on the labels known at `as_of`; overall, by segment, and for each version that answered."""
-    rows = pd.DataFrame(query(JUDGED, key, as_of), columns=["model_version", "probability", "label", *SEGMENTED])
+    rows = table(JUDGED, key, as_of).to_pandas()
     if rows.empty:
         return {"answered": 0, **dict.fromkeys(FIGURES), "performance": "nothing was asked, or no label is known yet"}
     versions = {str(version): _scores(group) for version, group in rows.groupby("model_version")}
@@ -106,7 +106,7 @@ def frozen(key: str, as_of: datetime) -> dict[str, Any] | None:
     deployed = deployments.champion(before=since and following(since))
     if not since or key <= since or not deployed:
         return None
-    rows = pd.DataFrame(query(COMPARED, key, as_of), columns=[*FEATURES, "label"])
+    rows = table(COMPARED, key, as_of).to_pandas()
     if rows.empty or deployed["release"]["features"] != FEATURES:
         return None
     found = scores(rows["label"].to_numpy(), _model(deployed["release"]).predict(rows[FEATURES].to_numpy(np.float64)))
@@ -155,4 +155,4 @@ def _model(release: dict[str, Any]) -> Model:
 
 
 def _sample(keys: list[str], rows: int) -> pd.DataFrame:
-    return pd.DataFrame(query(SAMPLE, keys, rows), columns=FEATURES).astype(np.float64)
+    return table(SAMPLE, keys, rows).to_pandas()[FEATURES].astype(np.float64)

@@ -2,8 +2,9 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 import httpx
@@ -12,6 +13,8 @@ import pyarrow.compute as pc
 from flightdeck.settings import settings
 from world.data import flights, weather
 
+# who asks at once; while one waits for its answer, the other writes its question
+CLIENTS = 2
 LEAD = timedelta(hours=2)
 # an observation older than this is not sent
 MOST_AGE = timedelta(hours=24)
@@ -22,16 +25,21 @@ OBSERVED = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "pre
 def send(key: str, purpose: str = "replay") -> dict[str, Any]:
     """Ask for every flight of month `key`; returns what was sent, answered, and by which model version. Before the first release: nothing."""
     facts: dict[str, Any] = {"sent": 0, "answered": 0, "model_versions": []}
-    with httpx.Client(base_url=settings().url("serving"), timeout=30) as client:
-        for asked_at, instances in batches(key):
-            headers = {"x-purpose": purpose, "x-requested-at": asked_at.isoformat()}
-            answer = client.post("/predict", json={"instances": instances}, headers=headers)
-            if answer.status_code == 503 and answer.json().get("error") == "no_release":
-                return facts | {"reason": answer.json()["message"]}
-            answer.raise_for_status()
-            facts["sent"] += len(instances)
-            facts["answered"] += len(answer.json()["predictions"])
-            facts["model_versions"] = sorted({*facts["model_versions"], answer.json()["model_version"]})
+    with httpx.Client(base_url=settings().url("serving"), timeout=30) as client, ThreadPoolExecutor(CLIENTS) as pool:
+
+        def ask(batch: tuple[datetime, list[dict[str, Any]]]) -> tuple[int, httpx.Response]:
+            headers = {"x-purpose": purpose, "x-requested-at": batch[0].isoformat()}
+            return len(batch[1]), client.post("/predict", json={"instances": batch[1]}, headers=headers)
+
+        waiting = batches(key)
+        while some := list(islice(waiting, 4 * CLIENTS)):
+            for sent, answer in pool.map(ask, some):
+                if answer.status_code == 503 and answer.json().get("error") == "no_release":
+                    return facts | {"reason": answer.json()["message"]}
+                answer.raise_for_status()
+                facts["sent"] += sent
+                facts["answered"] += len(answer.json()["predictions"])
+                facts["model_versions"] = sorted({*facts["model_versions"], answer.json()["model_version"]})
     return facts
 
 
