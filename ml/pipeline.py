@@ -1,6 +1,7 @@
 """The stage `train`: dvc.yaml's stages in a workspace of their own, committed and pushed by DVC, logged to MLflow."""
 
 import hashlib
+import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import chdir, closing, contextmanager
@@ -104,6 +105,8 @@ def run(folder: Path) -> str:
     from dvc.repo import Repo
     from dvc.stage.cache import RunCacheNotFoundError
 
+    # what it tells of each stage is in its lock, which the run keeps
+    logging.getLogger("dvc").setLevel(logging.WARNING)
     # DVC resolves some paths of a stage against the current folder
     with chdir(folder), closing(Repo(str(folder))) as repository:
         with repository.lock:

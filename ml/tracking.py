@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,10 @@ def log(workspace: Path, kind: str, name: str, snapshot_md5: str, tags: dict[str
     try:
         model_id = _log_model(client, workspace, run.info, text, knobs, golden)
         _log_values(client, run.info.run_id, model_id, knobs, metrics)
-        source = resolve_dataset_source(str(settings().home / "dvc" / "remote"))
+        with warnings.catch_warnings():
+            # two of its own kinds of source take a folder
+            warnings.simplefilter("ignore", UserWarning)
+            source = resolve_dataset_source(str(settings().home / "dvc" / "remote"))
         dataset = MetaDataset(source, name="snapshot", digest=snapshot_md5)._to_mlflow_entity()
         client.log_inputs(run.info.run_id, [mlflow.entities.DatasetInput(dataset, [mlflow.entities.InputTag("mlflow.data.context", "training")])])
         draft = {
