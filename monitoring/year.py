@@ -163,10 +163,11 @@ def _table(found: dict[str, Month]) -> str:
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>The year</title>
 <style>body{{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1b2430}}a{{color:#0b5cad}}
-figure{{margin:1rem 0}}svg{{max-width:100%;height:auto}}table{{border-collapse:collapse;font-size:13px}}
+main{{display:grid;grid-template-columns:repeat(auto-fit,minmax(30rem,1fr));gap:1rem;margin-top:1rem}}figure{{margin:0}}
+svg{{max-width:100%;height:auto}}table{{border-collapse:collapse;font-size:13px}}
 td,th{{padding:.3rem .5rem;border-bottom:1px solid #d6dde6;text-align:left;vertical-align:top}}.refused{{background:#fbeeee}}
 .promoted{{background:#eef7ee}}</style>
-<h1>The year</h1><p>{worth}</p>{table}{pictures}</html>
+<h1>The year</h1><p>{worth}</p>{table}<main>{pictures}</main></html>
 """
 
 
