@@ -1,6 +1,7 @@
 """Two real months through the running stack, as `make demo` sends them; then what a month done again, and a broken source, do to it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from flightdeck.warehouse import query
 from world.__main__ import main as world
 
 KEYS = ["2013-01", "2013-02"]
-STAGES = {"timetable", "plan", "requests", "ingest", "transform", "deliver", "monitor", "decide", "train", "gate", "deploy"}
+STAGES = {"timetable", "plan", "requests", "ingest", "transform", "deliver", "estimate", "monitor", "decide", "train", "gate", "deploy"}
 # everything that a month done again must leave as it is; load ids are of the load, not of the data
 CONTENT = {
     "raw.flights": "select count(*), sum(hashtextextended((to_jsonb(t) - '_dlt_load_id')::text, 0)) from raw.flights t",
@@ -152,3 +153,22 @@ def test_a_repair_completes_the_month_and_what_came_late_reopens_the_month_befor
     manifest = json.loads((settings().home / "lake" / "manifest.json").read_text())
     newest_build = query("select max(attempt) as n from ops.ledger where partition_key = '2013-02' and stage = 'transform'")[0]["n"]
     assert manifest["marts"]["labels"]["partitions"]["2013-02"]["attempt"] == newest_build
+
+
+def test_an_experiment_changes_nothing_until_it_is_promoted_through_the_gate(output: str) -> None:
+    key, serving = "2013-03", query("select max(id) as id from ops.deployments")
+    tried = flightdeck("experiment", "--set", "train.rounds=20")
+    assert tried.returncode == 0, tried.stdout + tried.stderr
+    assert "the champion, version" in tried.stdout
+    [row] = [line for line in tried.stdout.splitlines() if "rounds=20" in line and "│" in line]
+    [run] = re.findall(r"\b[0-9a-f]{32}\b", row)
+    assert query("select max(id) as id from ops.deployments") == serving
+    promoted = flightdeck("experiment", "--promote", run)
+    newest = "select inputs, outputs, facts from ops.ledger where partition_key = %s and stage = %s and state = 'done' order by id desc limit 1"
+    trained, verdict = query(newest, key, "train")[0], query(newest, key, "gate")[0]
+    version = trained["outputs"]["release"]["model_version"]
+    assert trained["inputs"] == {"experiment": run}
+    assert verdict["inputs"]["challenger"] == version
+    assert promoted.returncode == (0 if verdict["facts"]["decision"] == "promoted" else 1), promoted.stdout + promoted.stderr
+    assert verdict["facts"]["reasons"][0] in promoted.stdout
+    assert (query("select max(id) as id from ops.deployments") == serving) == (verdict["facts"]["decision"] == "refused")
