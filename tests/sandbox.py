@@ -1,8 +1,12 @@
-"""A state folder and ports of one's own, so that tests and benchmarks run beside a demo; and the processes that belong to it."""
+"""A state folder and ports of one's own, so that tests and benchmarks run beside a demo; the processes that belong to it; and being killed."""
 
 import os
+import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from typing import Any
 
 import psutil
 
@@ -27,3 +31,16 @@ def processes(home: str) -> Iterator[psutil.Process]:
                 yield process
         except psutil.Error:
             continue
+
+
+def killed(work: Callable[[], Any]) -> None:
+    """`work` in a process of its own, which is killed in the middle of it."""
+    process: BaseProcess = get_context("fork").Process(target=work)
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def die(*_: Any, **__: Any) -> None:
+    """What stands where a process is to be killed."""
+    os.kill(os.getpid(), signal.SIGKILL)

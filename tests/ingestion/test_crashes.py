@@ -1,11 +1,8 @@
 """Killed at each point, the database restarted at each step, two at once: a retry gives what a clean run gives, and readers never see a half."""
 
-import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 import psycopg
@@ -21,6 +18,7 @@ from ingestion import stations
 from ingestion.load import load
 from ingestion.publish import publish
 from tests.ingestion.months import content, ingest
+from tests.sandbox import die, killed
 
 KEY = "2013-11"
 MARTS = ["intermediate.int_flights_joined", "marts.features", "marts.labels", "marts.route_history"]
@@ -80,18 +78,6 @@ def readers(clean: dict[str, Any]) -> Iterator[None]:
     assert seen <= {(flights, weather, 1, flights, flights), (flights, weather, 1, 0, 0)}
 
 
-def _killed(work: Callable[[], None]) -> None:
-    """`work` in a process of its own, which is killed in the middle of it."""
-    process: BaseProcess = get_context("fork").Process(target=work)
-    process.start()
-    process.join(120)
-    assert process.exitcode == -signal.SIGKILL
-
-
-def _die(*_: Any, **__: Any) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def _at(number: int, real: Callable[..., Any], then: Callable[[], None]) -> Callable[..., Any]:
     """`real`, but its call of this number does something else first."""
     calls = []
@@ -110,23 +96,23 @@ def _until_published() -> None:
 
 
 def _die_in_extract() -> None:
-    stations._table = _at(2, stations._table, _die)
+    stations._table = _at(2, stations._table, die)
     _until_published()
 
 
 def _die_before_the_publish_transaction() -> None:
     check_landing(load(KEY))
-    _die()
+    die()
 
 
 def _die_inside_the_publish_transaction() -> None:
-    publish_step._move = _at(2, publish_step._move, _die)
+    publish_step._move = _at(2, publish_step._move, die)
     _until_published()
 
 
 def _die_after_the_publish_transaction() -> None:
     _until_published()
-    _die()
+    die()
 
 
 def _die_in_mid_dbt() -> None:
@@ -135,7 +121,7 @@ def _die_in_mid_dbt() -> None:
             while True:
                 row = connection.execute(BUILDING).fetchone()
                 if row and row["n"]:
-                    _die()
+                    die()
 
     threading.Thread(target=watch, daemon=True).start()
     _transform()
@@ -147,7 +133,7 @@ def _die_in_mid_dbt() -> None:
     ids=lambda work: work.__name__,
 )
 def test_killed_anywhere_a_retry_gives_what_a_clean_run_gives(clean: dict[str, Any], readers: None, work: Callable[[], None]) -> None:
-    _killed(work)
+    killed(work)
     ingest(KEY)
     _transform()
     assert content(KEY) | _marts() == clean

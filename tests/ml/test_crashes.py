@@ -1,61 +1,37 @@
 """Killed in training, in logging, between version and alias, in deployment: a retry registers once, and nothing serves whose file is not there."""
 
 import hashlib
-import os
-import signal
 from collections.abc import Callable, Iterator
-from multiprocessing import get_context
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 import mlflow
 import pytest
 
-from flightdeck import deployments, ledger, registry, stack
+from flightdeck import deployments, ledger, registry
 from flightdeck.parameters import parameters
-from flightdeck.warehouse import connect, query
+from flightdeck.warehouse import query
 from ml import gate, pipeline, tracking
 from serving import deploy as deploying
-from tests.ml.rows import insert, remove, table
+from tests.ml.conftest import Months
+from tests.sandbox import die, killed
 
 KEYS = ["1997-01", "1997-02", "1997-03", "1997-04", "1997-05", "1997-06"]
 ROWS = 5200
 
 
 @pytest.fixture(scope="module")
-def months(database: str) -> Iterator[None]:
-    """Months of rows that the ledger calls published, each with the decision to train; MLflow is up."""
-    stack._migrate(lambda _: None)
-    stack.start(["mlflow"])
-    stack.wait(["mlflow"], 120)
-    attempts = [ledger.begin("transform", key) for key in KEYS]
-    with connect() as connection:
-        for attempt in attempts:
-            insert(connection, table(attempt.key, ROWS))
-            attempt.record("published")
-            ledger.Attempt("decide", attempt.key, 1, facts={"retrain": True, "reasons": ["age"]}).record("done")
+def months(published_months: Months) -> Iterator[None]:
+    """Months that are published, each with the decision to train."""
+    with published_months(KEYS, ROWS):
+        for key in KEYS:
+            ledger.Attempt("decide", key, 1, facts={"retrain": True, "reasons": ["age"]}).record("done")
         yield
-        for attempt in attempts:
-            attempt.record("withdrawn")
-        remove(connection, KEYS)
-
-
-def _killed(work: Callable[[], Any]) -> None:
-    """`work` in a process of its own, which is killed in the middle of it."""
-    process: BaseProcess = get_context("fork").Process(target=work)
-    process.start()
-    process.join(120)
-    assert process.exitcode == -signal.SIGKILL
-
-
-def _die(*_: Any, **__: Any) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _then_die(real: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any, **options: Any) -> None:
         real(*arguments, **options)
-        _die()
+        die()
 
     return call
 
@@ -69,23 +45,23 @@ def _in_training(key: str) -> None:
 def _in_dvc(key: str) -> None:
     from dvc.repo import Repo
 
-    Repo.push = _die
+    Repo.push = die
     pipeline.train(key)
 
 
 def _in_logging(key: str) -> None:
     # the run is there, and the model without its files
-    mlflow.MlflowClient.log_model_artifacts = _die
+    mlflow.MlflowClient.log_model_artifacts = die
     pipeline.train(key)
 
 
 def _before_the_version(key: str) -> None:
-    mlflow.MlflowClient.create_model_version = _die
+    mlflow.MlflowClient.create_model_version = die
     pipeline.train(key)
 
 
 def _between_version_and_alias(key: str) -> None:
-    registry.set_alias = _die  # type: ignore[assignment]
+    registry.set_alias = die  # type: ignore[assignment]
     pipeline.train(key)
 
 
@@ -110,7 +86,7 @@ def _runs(key: str) -> list[str]:
     ],
 )
 def test_a_training_that_is_killed_and_done_again_registers_once(months: None, key: str, point: Callable[[str], None], runs: list[str]) -> None:
-    _killed(lambda: point(key))
+    killed(lambda: point(key))
     assert ledger.last("train", key) is None
     left = len(_versions(key))
     pipeline.train(key)
@@ -127,12 +103,12 @@ def test_a_training_that_is_killed_and_done_again_registers_once(months: None, k
 
 def _after_the_truth(key: str) -> None:
     # ops.deployments says so already, the alias does not yet
-    deploying.reconcile = _die  # type: ignore[assignment]
+    deploying.reconcile = die  # type: ignore[assignment]
     deploying.deploy(key)
 
 
 def _after_the_alias(key: str) -> None:
-    deploying.wait_until_served = _die  # type: ignore[assignment]
+    deploying.wait_until_served = die  # type: ignore[assignment]
     deploying.deploy(key)
 
 
@@ -145,12 +121,12 @@ def test_a_deployment_that_is_killed_and_done_again_is_one_and_truth_and_alias_a
     assert trained is not None
     assert verdict["facts"]["decision"] == "promoted"
     version = trained["outputs"]["release"]["model_version"]
-    _killed(lambda: _after_the_truth(key))
+    killed(lambda: _after_the_truth(key))
     champion = deployments.champion()
     assert champion is not None
     assert champion["model_version"] == version
     assert registry.alias("champion") != version
-    _killed(lambda: _after_the_alias(key))
+    killed(lambda: _after_the_alias(key))
     assert registry.alias("champion") == version
     assert ledger.last("deploy", key) is None
     # the service itself is not part of this

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from flightdeck import ledger, registry, stack
+from flightdeck import ledger, registry
 from flightdeck.parameters import parameters
 from flightdeck.warehouse import connect
 from ml import experiment, gate, tracking
 from ml.experiment import ExperimentRefused, newest, promote, trials
-from tests.ml.rows import insert, remove, table
+from tests.ml.conftest import Months
 
 # far ahead of all others: the newest that is published
 KEYS = ["2098-01", "2098-02"]
@@ -19,19 +19,9 @@ SWEEP = ["train.rounds=20,40", "train.num_leaves=7"]
 
 
 @pytest.fixture(scope="module")
-def months(database: str) -> Iterator[None]:
-    stack._migrate(lambda _: None)
-    stack.start(["mlflow"])
-    stack.wait(["mlflow"], 120)
-    attempts = [ledger.begin("transform", key) for key in KEYS]
-    with connect() as connection:
-        for attempt in attempts:
-            insert(connection, table(attempt.key, ROWS))
-            attempt.record("published")
+def months(published_months: Months) -> Iterator[None]:
+    with published_months(KEYS, ROWS):
         yield
-        for attempt in attempts:
-            attempt.record("withdrawn")
-        remove(connection, KEYS)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from psycopg.types.json import Jsonb
 
-from flightdeck import ledger, registry, stack
+from flightdeck import ledger, registry
 from flightdeck.code import code_version
 from flightdeck.launch import BIN
 from flightdeck.parameters import parameters
@@ -27,6 +27,7 @@ from flightdeck.settings import ROOT, settings
 from flightdeck.warehouse import connect, query
 from ml import gate, pipeline, snapshot, tracking
 from ml.features import FEATURES
+from tests.ml.conftest import Months
 from tests.ml.rows import insert, remove, table
 
 KEYS = ["1999-01", "1999-02"]
@@ -44,26 +45,12 @@ with pipeline.workspace(os.environ["NAME"], pipeline.with_partitions(parameters(
 
 
 @pytest.fixture(scope="module")
-def mlflow(database: str) -> None:
-    stack._migrate(lambda _: None)
-    stack.start(["mlflow"])
-    stack.wait(["mlflow"], 120)
-
-
-@pytest.fixture(scope="module")
-def published(mlflow: None) -> Iterator[None]:
-    """Two months of rows that the ledger calls published, and decisions on the second and a third."""
-    attempts = [ledger.begin("transform", key) for key in KEYS]
-    with connect() as connection:
-        for attempt in attempts:
-            insert(connection, table(attempt.key, ROWS))
-            attempt.record("published")
+def published(published_months: Months) -> Iterator[None]:
+    """Two months that are published, and decisions on the second and a third."""
+    with published_months(KEYS, ROWS):
         for key, retrain, reasons in ((KEYS[1], True, ["first"]), (UNASKED, False, ["nothing asks for it"])):
             ledger.Attempt("decide", key, 1, facts={"retrain": retrain, "reasons": reasons}).record("done")
         yield
-        for attempt in attempts:
-            attempt.record("withdrawn")
-        remove(connection, KEYS)
 
 
 @pytest.fixture(scope="module")
