@@ -10,7 +10,7 @@ from psycopg import sql
 
 from flightdeck.partitions import Partition, partition
 from flightdeck.settings import settings
-from flightdeck.warehouse import Connection, Row
+from flightdeck.warehouse import Connection, Row, lock_until_end
 
 WHOLE = {"smallint", "integer", "bigint"}
 NUMBERS = WHOLE | {"numeric", "real", "double precision"}
@@ -127,7 +127,7 @@ def keep(connection: Connection, source: str, key: str, profile: Profile) -> Non
     points += [(metric, day, value) for metric, days in profile.days.items() for day, value in days.items()]
     metrics, days, values = zip(*points, strict=True)
     with connection.transaction():
-        connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"profile/{source}/{key}",))
+        lock_until_end(connection, f"profile/{source}/{key}")
         connection.execute("delete from ops.profiles where source_table = %s and partition_key = %s", (source, key))
         connection.execute(
             "insert into ops.profiles (source_table, partition_key, metric, at_day, value) select %s, %s, * from unnest(%s::text[], %s::date[], %s::float8[])",

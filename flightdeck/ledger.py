@@ -14,12 +14,17 @@ from psycopg.types.json import Jsonb
 
 from flightdeck.code import code_version
 from flightdeck.partitions import partition
-from flightdeck.warehouse import Connection, Row, connect, lock, query
+from flightdeck.warehouse import Connection, Row, connect, lock, lock_until_end, query
 
 # These end an attempt well; `published` is the word of the stages that publish data.
 ENDED = ["published", "done"]
 # These are done again when a partition is reopened; the good end of every other stage stays a fact.
 DATA = ["ingest", "transform"]
+NEWEST = """
+select distinct on (partition_key, stage) partition_key, stage, inputs, outputs, facts,
+    extract(epoch from at - (select min(s.at) from ops.ledger s
+        where s.partition_key = l.partition_key and s.stage = l.stage and s.attempt = l.attempt and s.state = 'started'))::float as seconds
+from ops.ledger l where state = any(%s) order by partition_key, stage, id desc"""
 STANDING = """
 select partition_key, stage, max(id) filter (where state = any(%s)) as ended, max(id) filter (where state = 'reopened') as reopened,
     max(id) filter (where state = 'withdrawn' and inputs <> '{}') as withdrawn
@@ -57,7 +62,7 @@ class Attempt:
 
     def claim(self, connection: Connection) -> None:
         """Inside the caller's transaction: take the partition's lock until its end, and refuse an attempt that was superseded."""
-        connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{self.stage}/{self.key}",))
+        lock_until_end(connection, f"{self.stage}/{self.key}")
         self.still_newest(connection)
 
     def still_newest(self, connection: Connection) -> None:
@@ -76,7 +81,7 @@ def begin(stage: str, key: str | None) -> Attempt:
     """Start a new attempt; raises InvalidPartition when `key` is not a partition key."""
     checked = partition(key).key
     with connect() as connection, connection.transaction():
-        connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{stage}/{checked}",))
+        lock_until_end(connection, f"{stage}/{checked}")
         attempt = Attempt(stage, checked, _newest_attempt(connection, stage, checked) + 1)
         attempt.record("started", connection)
     return attempt
@@ -136,6 +141,14 @@ def last(stage: str, key: str) -> Row | None:
     """The newest row of a stage that ended well, or None."""
     rows = query("select * from ops.ledger where stage = %s and partition_key = %s and state = any(%s) order by id desc limit 1", stage, key, ENDED)
     return rows[0] if rows else None
+
+
+def newest() -> dict[str, dict[str, Row]]:
+    """{partition: {stage: its newest row that ended well, with the attempt's `seconds`}}, in key order."""
+    found: dict[str, dict[str, Row]] = {}
+    for row in query(NEWEST, ENDED):
+        found.setdefault(row["partition_key"], {})[row["stage"]] = row
+    return found
 
 
 def plan(keys: list[str]) -> None:
@@ -220,8 +233,3 @@ def standing() -> Standing:
         key = row["partition_key"]
         opened[key], taken[key] = max(opened.get(key, 0), row["reopened"] or 0), max(taken.get(key, 0), row["withdrawn"] or 0)
     return Standing({(row["stage"], row["partition_key"]): row["ended"] for row in rows if row["ended"]}, opened, taken)
-
-
-def unfinished_before(stage: str, key: str) -> list[str]:
-    """Earlier partitions that the ledger knows of and that this stage has not ended: what `key` has to wait for."""
-    return standing().unfinished_before(stage, key)

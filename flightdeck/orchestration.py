@@ -20,15 +20,9 @@ MARTS = Asset("marts", uri="flightdeck://warehouse/marts", group="data")
 DECISION = Asset("decision", uri="flightdeck://ledger/decide", group="learning")
 VERDICT = Asset("verdict", uri="flightdeck://ledger/gate", group="learning")
 
-# A month's run comes when the month has closed, a plan's run before the month begins. The worked example's world ends with 2013;
-# without an end, a run for today's month would be made as soon as the DAG is seen.
-DEFAULTS: dict[str, Any] = {
-    "start_date": datetime(2012, 12, 1, tzinfo=UTC),
-    "end_date": datetime(2014, 1, 31, tzinfo=UTC),
-    "catchup": False,
-    "max_active_runs": 12,
-}
+# seconds for which a look at the ledger serves all that wait
 FRESH = 0.3
+# A month's run comes when the month has closed, a plan's run before the month begins.
 MONTHLY = {"cron": "0 0 3 * *", "timezone": settings().timezone, "run_offset": -1, "key_format": "%Y-%m"}
 PLANNED = MONTHLY | {"cron": "0 0 20 * *", "run_offset": 1}
 
@@ -38,8 +32,14 @@ def defaults(place: int) -> dict[str, Any]:
 
     So the months of a backfill come through one after the other, and not all at its end.
     """
-    tasks = {"retries": 2, "retry_delay": timedelta(seconds=5), "weight_rule": "absolute", "priority_weight": place}
-    return DEFAULTS | {"default_args": tasks}
+    return {
+        "start_date": datetime(2012, 12, 1, tzinfo=UTC),
+        # the worked example's world ends with 2013; without an end, a run for today's month would be made as soon as the DAG is seen
+        "end_date": datetime(2014, 1, 31, tzinfo=UTC),
+        "catchup": False,
+        "max_active_runs": 12,
+        "default_args": {"retries": 2, "retry_delay": timedelta(seconds=5), "weight_rule": "absolute", "priority_weight": place},
+    }
 
 
 def missing(earlier: str, own: list[str], key: str) -> list[str]:

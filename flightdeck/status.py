@@ -3,17 +3,9 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from flightdeck import stack
-from flightdeck.ledger import ENDED
+from flightdeck import ledger, stack
 from flightdeck.parameters import parameters
 from flightdeck.settings import settings
-from flightdeck.warehouse import query
-
-NEWEST = """
-select distinct on (partition_key, stage) partition_key, stage, inputs, outputs, facts,
-    extract(epoch from at - (select min(s.at) from ops.ledger s
-        where s.partition_key = l.partition_key and s.stage = l.stage and s.attempt = l.attempt and s.state = 'started'))::float as seconds
-from ops.ledger l where state = any(%s) order by partition_key, stage, id desc"""
 
 
 def services() -> dict[str, dict[str, Any]]:
@@ -26,11 +18,8 @@ def services() -> dict[str, dict[str, Any]]:
 
 def partitions() -> list[dict[str, Any]]:
     """One entry a partition that any stage has ended for, in key order; what has not happened yet is null."""
-    stages: dict[str, dict[str, Any]] = {}
-    for row in query(NEWEST, ENDED):
-        stages.setdefault(row["partition_key"], {})[row["stage"]] = row
-    published = {row["partition_key"] for row in query("select partition_key from ops.published")}
-    return [_partition(key, found, key in published) for key, found in sorted(stages.items())]
+    published = set(ledger.published())
+    return [_partition(key, found, key in published) for key, found in ledger.newest().items()]
 
 
 def _partition(key: str, found: dict[str, Any], published: bool) -> dict[str, Any]:

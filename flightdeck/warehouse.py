@@ -31,6 +31,11 @@ def lock(connection: Connection, name: str) -> Iterator[None]:
         connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", (name,))
 
 
+def lock_until_end(connection: Connection, name: str) -> None:
+    """Take the advisory lock `name` inside a transaction of the caller's; its end lets go of it."""
+    connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
+
+
 def query(sql: LiteralString, *parameters: Any, role: Role = "worker") -> list[Row]:
     """All rows of one query, on a connection of its own."""
     with connect(role) as connection:

@@ -5,7 +5,7 @@ from typing import Any
 from psycopg import sql
 
 from flightdeck.ledger import Attempt, step
-from flightdeck.warehouse import Connection, connect
+from flightdeck.warehouse import Connection, connect, lock_until_end
 from ingestion.load import STAGES, raw_columns, tables
 
 REPLACE = "delete from raw.{table} where partition_key = %(key)s"
@@ -45,7 +45,7 @@ def publish(handed: dict[str, Any]) -> None:
     with step(Attempt(**handed)) as attempt, connect() as connection, connection.transaction():
         attempt.claim(connection)
         # reference data belong to no partition: two that replace them at once would not see each other's rows
-        connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"publish/{attempt.stage}",))
+        lock_until_end(connection, f"publish/{attempt.stage}")
         connection.execute("select set_config('flightdeck.partition', %s, true)", (attempt.key,))
         columns = raw_columns(connection)
         newer = connection.execute(NEWER, (attempt.key,)).fetchone()

@@ -8,9 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import yaml
 
 from flightdeck.warehouse import table
 from ml.features import FEATURES
+from ml.learners import Matrix, Model, learner
 
 ORDER = ["entity_id", "partition_key", "history_key", "day", *FEATURES, "label"]
 TYPES = {name: pa.float64() for name in FEATURES} | {"label": pa.int8(), "day": pa.date32(), "history_key": pa.string()}
@@ -39,6 +41,14 @@ def split(table: pa.Table, holdout_days: int) -> tuple[pa.Table, pa.Table]:
     last = pc.max(table.filter(pc.equal(table["partition_key"], newest))["day"]).as_py()
     held = pc.and_(pc.equal(table["partition_key"], newest), pc.greater(table["day"], pa.scalar(last - timedelta(days=holdout_days))))
     return table.filter(pc.invert(held)), table.filter(held)
+
+
+def judged(workspace: Path) -> tuple[dict[str, Any], Model, Matrix, Any]:
+    """What a workspace's training is judged by: (its parameters, its model, the evidence's rows, and their labels)."""
+    knobs = yaml.safe_load((workspace / "params.yaml").read_text())
+    _, evidence = split(load(workspace / "data"), knobs["snapshot"]["holdout_days"])
+    kind = learner(knobs["train"]["learner"])
+    return knobs, kind.load((workspace / "model" / kind.FILE).read_text()), matrix(evidence), evidence["label"].to_numpy()
 
 
 def matrix(table: pa.Table) -> "np.ndarray[Any, np.dtype[np.float64]]":

@@ -5,23 +5,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from flightdeck.metrics import by_segment, calibration_curve, scores
-from ml.dataset import load, matrix, split
+from ml.dataset import judged
 from ml.features import segments
-from ml.learners import learner
 
 # points of the ROC curve that are kept: more cannot be seen
 POINTS = 200
 
 
 def evaluate(workspace: Path) -> None:
-    parameters = yaml.safe_load((workspace / "params.yaml").read_text())
-    _, evidence = split(load(workspace / "data"), parameters["snapshot"]["holdout_days"])
-    kind = learner(parameters["train"]["learner"])
-    model = kind.load((workspace / "model" / kind.FILE).read_text())
-    rows, labels = matrix(evidence), evidence["label"].to_numpy()
+    _, model, rows, labels = judged(workspace)
     probabilities = model.predict(rows)
     found = scores(labels, probabilities) | {"segments": by_segment(labels, probabilities, segments(rows))}
     (workspace / "metrics.json").write_text(json.dumps(found, indent=2) + "\n")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flightdeck import deployments, ledger, registry
+from flightdeck import deployments, ledger
 from flightdeck.metrics import by_segment, scores
 from flightdeck.parameters import parameters
 from flightdeck.partitions import partition
@@ -104,12 +104,13 @@ def gather(key: str, release: dict[str, Any] | None, serving: dict[str, Any] | N
 
     if release is None:
         return Evidence(None)
-    if serving and serving["features"] != FEATURES:
-        note = f"the champion, version {serving['model_version']}, was trained on other features, and cannot answer with this code"
-        return Evidence(_scores(key, [release])[0], None, release["failures"], note)
-    seen = max(serving["partitions"], default="") if serving else ""
-    found = _scores(key, [release, serving] if serving else [release])
-    return Evidence(found[0], found[1] if serving else None, release["failures"], "", seen if seen > key else "")
+    comparable = serving if serving and serving["features"] == FEATURES else None
+    found = _scores(key, [each for each in (release, comparable) if each])
+    if comparable is None:
+        note = f"the champion, version {serving['model_version']}, was trained on other features, and cannot answer with this code" if serving else ""
+        return Evidence(found[0], None, release["failures"], note)
+    seen = max(comparable["partitions"], default="")
+    return Evidence(found[0], found[1], release["failures"], champion_seen=seen if seen > key else "")
 
 
 def _scores(key: str, releases: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -122,5 +123,5 @@ def _scores(key: str, releases: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if not len(rows):
         return [{"rows": 0, "segments": {}} for _ in releases]
     parts = segments(rows)
-    answers = [load(release, registry.model(release)).predict(rows) for release in releases]
+    answers = [load(release).predict(rows) for release in releases]
     return [scores(labels, answer) | {"segments": by_segment(labels, answer, parts)} for answer in answers]

@@ -12,12 +12,11 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import yaml
 
 from flightdeck.metrics import by_segment, scores
-from ml.dataset import load, matrix, split
+from ml.dataset import judged
 from ml.features import FEATURES, row, segments
-from ml.learners import Matrix, Model, learner
+from ml.learners import Matrix, Model
 
 ALONE = 50
 TIMED = 200
@@ -25,11 +24,8 @@ Found = list[tuple[str, float, str, float]]
 
 
 def test(workspace: Path) -> None:
-    parameters = yaml.safe_load((workspace / "params.yaml").read_text())
-    _, evidence = split(load(workspace / "data"), parameters["snapshot"]["holdout_days"])
-    kind = learner(parameters["train"]["learner"])
-    model = kind.load((workspace / "model" / kind.FILE).read_text())
-    found = results(model, matrix(evidence), evidence["label"].to_numpy(), parameters["tests"])
+    knobs, model, rows, labels = judged(workspace)
+    found = results(model, rows, labels, knobs["tests"])
     (workspace / "tests.json").write_text(json.dumps(found, indent=2) + "\n")
 
 

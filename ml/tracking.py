@@ -23,7 +23,7 @@ from mlflow.utils.time import get_current_time_millis
 from flightdeck.code import code_version
 from flightdeck.parameters import flat, parameters
 from flightdeck.settings import settings
-from ml.dataset import load, matrix, split
+from ml.dataset import judged
 from ml.features import FEATURES
 from ml.learners import learner
 from ml.model_tests import failures, latency
@@ -55,9 +55,10 @@ def log(workspace: Path, kind: str, name: str, snapshot_md5: str, tags: dict[str
     kind_of_model = learner(knobs["train"]["learner"])
     text = (workspace / "model" / kind_of_model.FILE).read_text()
     sha256 = hashlib.sha256(text.encode()).hexdigest()
-    metrics, tested, golden = _judged(workspace, text, knobs)
+    metrics, tested, golden = _evidence(workspace)
+    failed = failures(tested)
     experiment = mlflow.set_experiment(experiment_name(kind)).experiment_id
-    tags |= {"code": code_version(), "snapshot_md5": snapshot_md5, "model_sha256": sha256, "model_tests": "; ".join(failures(tested)) or "passed"}
+    tags |= {"code": code_version(), "snapshot_md5": snapshot_md5, "model_sha256": sha256, "model_tests": "; ".join(failed) or "passed"}
     tags |= {"mlflow.source.git.commit": code_version().split("+")[0], "mlflow.source.name": "ml/pipeline.py"}
     if kind == TRAINING:
         _end_what_was_killed(client, experiment, tags["partition_key"])
@@ -83,7 +84,7 @@ def log(workspace: Path, kind: str, name: str, snapshot_md5: str, tags: dict[str
             "partitions": sorted(knobs["snapshot"]["partitions"]),
             "golden": golden,
             "metrics": metrics,
-            "failures": failures(tested),
+            "failures": failed,
         }
         (workspace / DRAFT).write_text(json.dumps(draft, indent=2) + "\n")
         (workspace / "tests.json").write_text(json.dumps(tested, indent=2) + "\n")
@@ -126,10 +127,9 @@ def register(draft: dict[str, Any], key: str) -> dict[str, Any]:
     return {"model_version": int(version.version), **draft, **before}
 
 
-def _judged(workspace: Path, text: str, knobs: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
+def _evidence(workspace: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
     """(metrics, model tests with latency, golden rows with the answers of this file: whoever loads it must get the same; NaN travels as null)."""
-    _, evidence = split(load(workspace / "data"), knobs["snapshot"]["holdout_days"])
-    rows, model = matrix(evidence), learner(knobs["train"]["learner"]).load(text)
+    knobs, model, rows, _ = judged(workspace)
     tested = [*json.loads((workspace / "tests.json").read_text()), latency(model, rows, knobs["tests"])]
     some = rows[:GOLDEN_ROWS]
     golden = {"rows": [[None if np.isnan(value) else float(value) for value in row] for row in some], "expected": model.predict(some).tolist()}

@@ -63,12 +63,13 @@ def decide(attempt: ledger.Attempt) -> None:
     seen = champion["release"]["partitions"] if champion else []
     measured = (ledger.last("monitor", attempt.key) or {"facts": {}})["facts"]
     trained = [row["partition_key"] for row in query(TRAINED, attempt.key)]
+    published = [key for key in ledger.published() if key <= attempt.key]
     own = ledger.last("gate", champion["partition_key"]) if champion else None
     evidence = {
         "champion": champion and champion["model_version"],
         "new_rows": query(NEW_ROWS, partition(attempt.key).closes, attempt.key, seen)[0]["n"],
-        "age": sum(key not in seen and key <= attempt.key for key in ledger.published()),
-        "since_training": sum(max(trained) < key <= attempt.key for key in ledger.published()) if trained else None,
+        "age": sum(key not in seen for key in published),
+        "since_training": sum(key > max(trained) for key in published) if trained else None,
         "drift_share": measured.get("drift_share"),
         "prediction_psi": measured.get("prediction_psi"),
         "log_loss": measured.get("log_loss"),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flightdeck import deployments, ledger, registry, site
+from flightdeck import deployments, ledger, site
 from flightdeck.metrics import by_segment, scores
 from flightdeck.metrics import estimate as expected
 from flightdeck.parameters import parameters
@@ -14,7 +14,7 @@ from flightdeck.partitions import following, partition
 from flightdeck.settings import settings
 from flightdeck.warehouse import query, table
 from ml.features import FEATURES, SEGMENTED, segments
-from ml.learners import Model, load
+from ml.learners import load
 
 # Which rows of a partition the report draws is settled by their keys, so that the same data give the same report.
 SAMPLE = "select * from marts.features where partition_key = any(%s) order by md5(entity_id) limit %s"
@@ -109,7 +109,7 @@ def frozen(key: str, as_of: datetime) -> dict[str, Any] | None:
     rows = table(COMPARED, key, as_of).to_pandas()
     if rows.empty or deployed["release"]["features"] != FEATURES:
         return None
-    found = scores(rows["label"].to_numpy(), _model(deployed["release"]).predict(rows[FEATURES].to_numpy(np.float64)))
+    found = scores(rows["label"].to_numpy(), load(deployed["release"]).predict(rows[FEATURES].to_numpy(np.float64)))
     return {"model_version": deployed["model_version"], **{name: found[name] for name in FIGURES}}
 
 
@@ -122,7 +122,7 @@ def drift(key: str, release: dict[str, Any]) -> dict[str, Any]:
     sides = [_sample(keys, rows) for keys in ([key], [each for each in release["partitions"] if each != key])]
     told = [*FEATURES]
     if release["features"] == FEATURES and all(len(side) for side in sides):
-        model = _model(release)
+        model = load(release)
         for side in sides:
             side[ANSWER] = model.predict(side[FEATURES].to_numpy(np.float64))
         told.append(ANSWER)
@@ -148,10 +148,6 @@ def drift(key: str, release: dict[str, Any]) -> dict[str, Any]:
         "not_compared": [name for name in FEATURES if name not in columns],
         "report": f"drift/{key}.html",
     }
-
-
-def _model(release: dict[str, Any]) -> Model:
-    return load(release, registry.model(release))
 
 
 def _sample(keys: list[str], rows: int) -> pd.DataFrame:

@@ -8,22 +8,16 @@ from typing import Any
 
 from flightdeck import ledger, site
 from flightdeck.settings import settings
-from flightdeck.warehouse import query
 
 PARTITIONS = 13
 STAGES = ("estimate", "monitor", "decide", "gate", "deploy")
-NEWEST = (
-    "select distinct on (partition_key, stage) partition_key, stage, facts from ops.ledger where stage = any(%s) and state = any(%s) order by 1, 2, id desc"
-)
 Month = dict[str, dict[str, Any]]
 
 
 def months() -> dict[str, Month]:
     """{partition: {stage: facts}} of the newest partitions that were measured."""
-    found: dict[str, Month] = {}
-    for row in query(NEWEST, list(STAGES), ledger.ENDED):
-        found.setdefault(row["partition_key"], {stage: {} for stage in STAGES})[row["stage"]] = row["facts"]
-    return dict(sorted((key, stages) for key, stages in found.items() if stages["monitor"])[-PARTITIONS:])
+    found = {key: {stage: rows[stage]["facts"] if stage in rows else {} for stage in STAGES} for key, rows in ledger.newest().items()}
+    return dict([(key, stages) for key, stages in found.items() if stages["monitor"]][-PARTITIONS:])
 
 
 def worth(found: dict[str, Month]) -> dict[str, Any] | None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from flightdeck import registry
 from ml.features import FEATURES, MISSING
 from ml.learners import InvalidModel, Model
 from ml.learners import load as load_model
@@ -38,7 +37,7 @@ def _checked(manifest: dict[str, Any]) -> Release:
     version = manifest["model_version"]
     if manifest["features"] != FEATURES:
         raise ReleaseRefused(f"version {version} expects other features than this code makes: {manifest['features']}")
-    release = Release(version, load_model(manifest, registry.model(manifest)))
+    release = Release(version, load_model(manifest))
     if release.model.features != FEATURES:
         raise ReleaseRefused(f"the file of version {version} was trained on other features: {release.model.features}")
     rows = [[MISSING if value is None else value for value in row] for row in manifest["golden"]["rows"]]

@@ -122,7 +122,7 @@ def demo() -> dict[str, Any]:
 
 
 def figure(value: float, unit: str, what: str) -> dict[str, Any]:
-    return {"value": round(value, 2), "unit": unit, "what": what}
+    return {"value": round(value, 3), "unit": unit, "what": what}
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ from ingestion import operations
 from ingestion.contract import Reading
 from ingestion.load import _index, _run, load, make_batch
 from ingestion.publish import publish
+from tests.bench import figure
 
 MANY = "2050-01"
 COPIES = 37
@@ -106,10 +107,6 @@ def months() -> dict[str, Any]:
         late, early = (median(taken[stage] for taken in turns[key]) for key in ("2013-12", "2013-02"))
         figures[f"{stage}_month12_over_month2"] = figure(late / early, "ratio", f"{stage} of December over February, the year loaded; medians of 3, in turn")
     return figures
-
-
-def figure(value: float, unit: str, what: str) -> dict[str, Any]:
-    return {"value": round(value, 3), "unit": unit, "what": what}
 
 
 def ingestion() -> dict[str, Any]:

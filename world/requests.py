@@ -37,9 +37,10 @@ def send(key: str, purpose: str = "replay") -> dict[str, Any]:
                 if answer.status_code == 503 and answer.json().get("error") == "no_release":
                     return facts | {"reason": answer.json()["message"]}
                 answer.raise_for_status()
+                found = answer.json()
                 facts["sent"] += sent
-                facts["answered"] += len(answer.json()["predictions"])
-                facts["model_versions"] = sorted({*facts["model_versions"], answer.json()["model_version"]})
+                facts["answered"] += len(found["predictions"])
+                facts["model_versions"] = sorted({*facts["model_versions"], found["model_version"]})
     return facts
 
 

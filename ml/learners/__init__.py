@@ -52,6 +52,9 @@ def learner(name: str) -> Learner:
     return module
 
 
-def load(release: dict[str, Any], content: bytes) -> Model:
-    """The model of a release, from its file's bytes; raises InvalidModel."""
-    return learner(release["learner"]).load(content.decode())
+def load(release: dict[str, Any]) -> Model:
+    """The model of a release, from its file in the registry; raises InvalidModel, or RegistryError when its bytes are not the released ones."""
+    # the registry's client is nothing that a DVC stage needs
+    from flightdeck import registry
+
+    return learner(release["learner"]).load(registry.model(release).decode())

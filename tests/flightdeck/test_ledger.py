@@ -20,8 +20,8 @@ from flightdeck.ledger import (
     record,
     reopen,
     reopened,
+    standing,
     step,
-    unfinished_before,
     withdrawn,
 )  # fmt: skip
 from flightdeck.partitions import InvalidPartition
@@ -174,12 +174,12 @@ def test_a_claim_holds_off_a_new_attempt_until_its_transaction_ends(stage: str) 
 def test_later_months_wait_for_planned_and_begun_earlier_ones(stage: str) -> None:
     plan(["2033-01", "2033-02", "2033-03"])
     begin(stage, "2033-02").record("failed")
-    assert _own(unfinished_before(stage, "2033-03")) == ["2033-01", "2033-02"]
+    assert _own(standing().unfinished_before(stage, "2033-03")) == ["2033-01", "2033-02"]
     Attempt(stage, "2033-01", 1).record("done")
-    assert _own(unfinished_before(stage, "2033-03")) == ["2033-02"]
+    assert _own(standing().unfinished_before(stage, "2033-03")) == ["2033-02"]
     Attempt(stage, "2033-02", 2).record("published")
-    assert _own(unfinished_before(stage, "2033-03")) == []
-    assert _own(unfinished_before(stage, "2033-01")) == []
+    assert _own(standing().unfinished_before(stage, "2033-03")) == []
+    assert _own(standing().unfinished_before(stage, "2033-01")) == []
 
 
 def _own(keys: list[str]) -> list[str]:
@@ -228,22 +228,22 @@ def test_a_reopened_partition_is_waited_for_until_it_is_published_anew() -> None
     begin("ingest", key).record("published")
     first = begin("transform", key)
     first.record("published")
-    assert key not in reopened() + unfinished_before("transform", later)
+    assert key not in reopened() + standing().unfinished_before("transform", later)
     _reopen("ingest", key)
     assert key in reopened(key)
     assert key not in reopened("2031-12")
-    assert {key} <= set(unfinished_before("ingest", later)) & set(unfinished_before("transform", later))
+    assert {key} <= set(standing().unfinished_before("ingest", later)) & set(standing().unfinished_before("transform", later))
     # its transformation as it was is no answer, and neither is a new load alone
     begin("ingest", key).record("published")
     assert key in reopened()
-    assert key not in unfinished_before("ingest", later)
+    assert key not in standing().unfinished_before("ingest", later)
     again = begin("transform", key)
     again.inputs["ingest"] = 2
     again.record("withdrawn")
     assert key in withdrawn()
-    assert key in unfinished_before("transform", later)
+    assert key in standing().unfinished_before("transform", later)
     again.record("published")
-    assert key not in reopened() + unfinished_before("transform", later) + withdrawn()
+    assert key not in reopened() + standing().unfinished_before("transform", later) + withdrawn()
     # by hand: nobody waits for it
     begin("transform", key).record("withdrawn")
     assert key not in withdrawn() + published()
@@ -252,7 +252,7 @@ def test_a_reopened_partition_is_waited_for_until_it_is_published_anew() -> None
 def test_the_good_end_of_a_stage_that_is_no_data_stage_outlasts_a_reopening(stage: str) -> None:
     begin(stage, "2032-03").record("done")
     _reopen("transform", "2032-03")
-    assert "2032-03" not in unfinished_before(stage, "2032-04")
+    assert "2032-03" not in standing().unfinished_before(stage, "2032-04")
     assert "2032-03" in reopened()
     begin("transform", "2032-03").record("published")
     begin("transform", "2032-03").record("withdrawn")

@@ -192,7 +192,7 @@ def test_late_rows_and_corrections_reopen_their_month_and_the_newest_version_win
     assert late.reopen(LATER) == [LAST]
     assert Recorder.started == [("ingest", LAST)]
     assert LAST in ledger.reopened()
-    assert LAST in ledger.unfinished_before("transform", LATER)
+    assert LAST in ledger.standing().unfinished_before("transform", LATER)
     reopened = query("select facts from ops.ledger where state = 'reopened' and partition_key = %s", LAST)[-1]["facts"]
     assert (reopened["changed"]["operations"] > missing, reopened["changed"]["stations"] > 20, reopened["found_by"]) == (True, True, LATER)
     second = ingest(LAST)
@@ -218,7 +218,7 @@ def test_a_reopened_month_is_finished_by_its_transformation(database: str) -> No
     transform = ledger.begin("transform", LAST)
     transform.record("published")
     assert LAST not in ledger.reopened()
-    assert LAST not in ledger.unfinished_before("transform", LATER)
+    assert LAST not in ledger.standing().unfinished_before("transform", LATER)
     transform.record("withdrawn")
 
 

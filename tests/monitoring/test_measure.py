@@ -130,7 +130,7 @@ class FromDistance:
 @pytest.fixture
 def champion(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """The release of a model that answers by the distance, trained on these partitions."""
-    monkeypatch.setattr(module, "_model", lambda _: FromDistance())
+    monkeypatch.setattr(module, "load", lambda _: FromDistance())
     return lambda *keys: {"model_version": 801, "partitions": list(keys), "features": FEATURES}
 
 
@@ -225,7 +225,7 @@ def test_the_stage_measures_against_the_champion_of_the_time_and_the_site_shows_
             "insert into ops.deployments (partition_key, model_version, state, release, code) values (%s, %s, 'champion', %s, 'test')",
             (key, version, Jsonb({"model_version": version, "partitions": [key], "features": FEATURES})),
         )
-    monkeypatch.setattr(module, "_model", lambda _: FromDistance())
+    monkeypatch.setattr(module, "load", lambda _: FromDistance())
     measure(SHIFTED)
     found = ledger.last("monitor", SHIFTED)
     assert found is not None
