@@ -81,6 +81,8 @@ def workspace(name: str, knobs: Mapping[str, Any]) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
     (folder / ".dvc").mkdir(parents=True, mode=0o700)
     (folder / ".dvc" / "config").write_text(CONFIG.format(home=home))
+    # what Python leaves beside the code is not the code: `dvc repro` by command must give the same lock
+    (folder / ".dvcignore").write_text("__pycache__\n")
     (home / "dvc").mkdir(exist_ok=True, mode=0o700)
     (folder / "ml").mkdir()
     for entry in CODE:

@@ -17,6 +17,8 @@ from tests.sandbox import environment, processes
 HOME = Path(tempfile.mkdtemp(prefix="fd-"))
 HOME.chmod(0o711)
 os.environ |= environment(str(HOME))
+# Python may leave compiled files beside the code, as it does for everybody
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 from flightdeck import launch, orphans, secrets, stack, transform  # noqa: E402
 from flightdeck.settings import settings  # noqa: E402
