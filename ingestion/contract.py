@@ -11,8 +11,6 @@ import pyarrow as pa
 from flightdeck.contracts import Contract, contracts
 from flightdeck.partitions import Partition
 
-MERGE: Any = {"disposition": "merge", "strategy": "delete-insert"}
-
 
 class SourceError(RuntimeError):
     """A source failed or sent something malformed; the message names the source, the place and the cause."""
@@ -73,9 +71,14 @@ class Reading:
         return good
 
 
-def schema_contract(contract: Contract) -> Any:
-    """dlt's own. `data_type` is frozen always: an evolved type lands in a column of its own, and nobody notices."""
-    return {"tables": "evolve", "columns": "evolve" if contract.on_change.new == "evolve" else "freeze", "data_type": "freeze"}
+def hints(contract: Contract) -> dict[str, Any]:
+    """The table's dlt resource. Its `data_type` is frozen always: an evolved type lands in a column of its own, and nobody notices."""
+    return {
+        "name": contract.table,
+        "write_disposition": "append",
+        "columns": {"partition_key": {"data_type": "text", "nullable": False}},
+        "schema_contract": {"tables": "evolve", "columns": "evolve" if contract.on_change.new == "evolve" else "freeze", "data_type": "freeze"},
+    }
 
 
 ARROW = {"integer": pa.int64(), "double precision": pa.float64(), "text": pa.string(), "timestamp with time zone": pa.timestamp("us", "UTC")}

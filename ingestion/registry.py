@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from flightdeck.contracts import Contract, contracts
 from flightdeck.partitions import Partition
-from ingestion.contract import MERGE, Reading, SourceError, schema_contract
+from ingestion.contract import Reading, SourceError, hints
 from ingestion.files import dropped, read
 
 
@@ -34,7 +34,7 @@ def newest_drop(folder: Path, as_of: datetime) -> Path:
 
 
 def _resource(folder: Path, contract: Contract, reading: Reading) -> Any:
-    @dlt.resource(name=contract.table, write_disposition=MERGE, merge_key="partition_key", schema_contract=schema_contract(contract))
+    @dlt.resource(**hints(contract))
     def rows() -> Iterator[pa.Table]:
         yield read(folder / f"{contract.table}.csv", contract.table, "registry", reading)
 

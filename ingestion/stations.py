@@ -11,7 +11,7 @@ import pyarrow as pa
 from flightdeck.contracts import contracts
 from flightdeck.partitions import Partition
 from flightdeck.settings import settings
-from ingestion.contract import JSON, MERGE, Reading, SourceError, arrow_types, schema_contract
+from ingestion.contract import JSON, Reading, SourceError, arrow_types, hints
 
 # 35 ms a request here, whatever its size
 PAGE_ROWS = 1000
@@ -19,7 +19,7 @@ TRIES = 4
 
 
 def resources(reading: Reading) -> list[Any]:
-    @dlt.resource(name="weather", write_disposition=MERGE, merge_key="partition_key", schema_contract=schema_contract(contracts()["weather"]))
+    @dlt.resource(**hints(contracts()["weather"]))
     def weather() -> Iterator[pa.Table]:
         key, rows, total, page, pages = reading.partition.key, 0, 0, 0, 1
         with _client() as client:

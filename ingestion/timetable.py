@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from flightdeck.contracts import contracts
 from flightdeck.partitions import Partition
-from ingestion.contract import MERGE, Reading, SourceError, schema_contract
+from ingestion.contract import Reading, SourceError, hints
 from ingestion.files import dropped, read
 
 
@@ -19,7 +19,7 @@ def resources(reading: Reading) -> list[Any]:
     if not published:
         raise SourceError(f"timetable of {key} was not published by {date}: {folder} has no {key}.csv in a folder of that date or before")
 
-    @dlt.resource(name="timetable", write_disposition=MERGE, merge_key="partition_key", schema_contract=schema_contract(contracts()["timetable"]))
+    @dlt.resource(**hints(contracts()["timetable"]))
     def timetable() -> Iterator[pa.Table]:
         yield read(published[-1], "timetable", "timetable", reading)
 

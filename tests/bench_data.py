@@ -22,7 +22,7 @@ from flightdeck.settings import settings
 from flightdeck.warehouse import connect
 from ingestion import operations
 from ingestion.contract import Reading
-from ingestion.load import _index, _run, load, make_batch
+from ingestion.load import _run, load, make_batch, replace
 from ingestion.publish import publish
 from tests.bench import figure
 
@@ -116,6 +116,10 @@ def ingestion() -> dict[str, Any]:
         owner.execute("analyze flights")
     reading = Reading(partition(MANY), partition(MANY).closes)
 
+    def landed() -> None:
+        with connect() as connection:
+            replace(connection, "operations", MANY, _run("operations", operations, reading))
+
     def pipe() -> None:
         with psycopg.connect(settings().database_url("source_reader")) as source, connect() as target:
             target.execute("drop table if exists landing.piped")
@@ -128,10 +132,9 @@ def ingestion() -> dict[str, Any]:
                 for block in out:
                     into.write(block)
 
-    taken = beside(3, dlt=lambda: _run("operations", operations, reading), copy=pipe)
+    taken = beside(3, dlt=landed, copy=pipe)
     with connect() as connection:
         connection.execute("drop table landing.piped")
-        _index(connection, "flights")
         make_batch(connection, "flights")
         connection.execute("analyze landing.flights")
     return {

@@ -13,7 +13,7 @@ if "scheduler" in sys.argv:
 
     import dbt.cli.main
     import dbt.parser.manifest
-    import dlt.sources.sql_database
+    import dlt.destinations.impl.postgres.postgres
     import dvc.repo.commit
     import evidently.presets
     import great_expectations
