@@ -28,7 +28,7 @@ down:  ## Stop the stack; data stay
 	@if [ -x $(BIN)/flightdeck ]; then $(BIN)/flightdeck down; else echo "nothing was running: there is no environment yet"; fi
 
 test: .venv/.done-dev check  ## Everything that CI runs: checks, then all tests, the loop's on a stack of their own
-	@$(BIN)/pytest -q --ignore tests/e2e
+	@$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/e2e
 	@$(BIN)/pytest -q tests/e2e
 
 check: .venv/.done-dev  ## Format, lint, types, layers, contracts, SQL: under a minute, starts nothing

@@ -3,6 +3,7 @@
 Run by tests/bench.py in a state folder of its own, whose stack is up; prints, as JSON, each month's seconds and the sha256 of its model.
 """
 
+import ast
 import gc
 import json
 import os
@@ -14,6 +15,7 @@ from expectations.check import check_landing, check_marts
 from flightdeck import ledger, transform
 from flightdeck.lake import deliver
 from flightdeck.partitions import span
+from flightdeck.settings import ROOT
 from ingestion.load import load
 from ingestion.publish import publish
 from ml.gate import gate
@@ -23,8 +25,14 @@ from monitoring.measure import monitor
 from serving.deploy import deploy
 from world.requests import send
 
-# what the scheduler has imported before it forks a task
-IMPORTED = ["dbt.cli.main", "dlt.sources.sql_database", "dvc.repo.commit", "evidently.presets", "great_expectations", "lightgbm", "mlflow.lightgbm"]
+# it imports what a task should find imported when the scheduler forks
+PRELOAD = ROOT / "infra" / "airflow" / "airflow_local_settings.py"
+
+
+def imported() -> list[str]:
+    """Modules that the scheduler has imported before it forks a task."""
+    nodes = ast.walk(ast.parse(PRELOAD.read_text()))
+    return [each.name for node in nodes if isinstance(node, ast.Import) for each in node.names]
 
 
 def month(key: str) -> float:
@@ -50,7 +58,7 @@ def model(key: str) -> str | None:
 def main() -> None:
     # the tools tell of what they do on the standard output, which here is for the figures
     told, sys.stdout = sys.stdout, sys.stderr
-    for name in IMPORTED:
+    for name in imported():
         import_module(name)
     gc.collect()
     gc.freeze()

@@ -26,6 +26,11 @@ from flightdeck.settings import settings  # noqa: E402
 os.environ |= launch.common()
 
 
+def pytest_unconfigure() -> None:
+    # the process that only hands files to others has a folder, too
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def home() -> Iterator[Path]:
     """The state folder of this run; whatever was started in it is stopped at the end."""

@@ -1,6 +1,7 @@
 """A state folder and ports of one's own, so that tests and benchmarks run beside a demo; the processes that belong to it; and being killed."""
 
 import os
+import random
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -11,16 +12,23 @@ from typing import Any
 import psutil
 
 
-def _free_port() -> int:
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def environment(home: str) -> dict[str, str]:
-    """The settings for a stack in the state folder `home`, on ports that are free now."""
-    ports = {f"FLIGHTDECK_PORT_{name}": str(_free_port()) for name in ("AIRFLOW", "MLFLOW", "SERVING", "REPORTS", "WORLD", "POSTGRES")}
-    return {"FLIGHTDECK_HOME": home} | ports
+    """The settings for a stack in the state folder `home`, on ports that are free now.
+
+    Below those that Linux gives to connections: by the time a service starts, a connection may have taken one of them.
+    """
+    free = filter(_is_free, random.sample(range(20_000, 32_000), 500))
+    names = ("AIRFLOW", "MLFLOW", "SERVING", "REPORTS", "WORLD", "POSTGRES")
+    return {"FLIGHTDECK_HOME": home} | {f"FLIGHTDECK_PORT_{name}": str(port) for name, port in zip(names, free, strict=False)}
 
 
 def processes(home: str) -> Iterator[psutil.Process]:

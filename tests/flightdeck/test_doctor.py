@@ -11,6 +11,7 @@ import pytest
 
 from flightdeck import doctor
 from flightdeck.settings import settings
+from tests.sandbox import environment
 
 PORTS = ["AIRFLOW", "MLFLOW", "POSTGRES", "REPORTS", "SERVING", "WORLD"]
 
@@ -24,16 +25,6 @@ def taken() -> Iterator[int]:
         yield int(server.getsockname()[1])
 
 
-def _free_ports(number: int) -> list[int]:
-    probes = [socket.socket() for _ in range(number)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 def _own(monkeypatch: pytest.MonkeyPatch, **values: object) -> None:
     """Settings of the test's own, for the checks and for the question whether a stack runs already."""
     own = settings().model_copy(update=values)
@@ -43,9 +34,8 @@ def _own(monkeypatch: pytest.MonkeyPatch, **values: object) -> None:
 
 def test_the_command_names_each_fault_with_its_cure_and_fails(taken: int, tmp_path: Path) -> None:
     long = tmp_path / ("a" * 60) / ("b" * 60)
-    ports = {f"FLIGHTDECK_PORT_{name}": str(port) for name, port in zip(PORTS, _free_ports(len(PORTS)), strict=True)}
-    environment = os.environ | ports | {"FLIGHTDECK_HOME": str(long), "FLIGHTDECK_PORT_MLFLOW": str(taken)}
-    done = subprocess.run([sys.executable, "-m", "flightdeck.cli", "doctor"], env=environment, capture_output=True, text=True)
+    own = os.environ | environment(str(long)) | {"FLIGHTDECK_PORT_MLFLOW": str(taken)}
+    done = subprocess.run([sys.executable, "-m", "flightdeck.cli", "doctor"], env=own, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     errors = [line for line in done.stdout.splitlines() if line.startswith("error") and "GB of" not in line and "may enter" not in line]
     assert len(errors) == 2
