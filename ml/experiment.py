@@ -44,13 +44,12 @@ def trials(settings: list[str], key: str, tell: Callable[[str], None]) -> list[d
             md5 = pipeline.run(folder)
             draft = log(folder, TRIALS, name, md5, {"partition_key": key, "settings": json.dumps(values)})
         rows.append({"run_id": draft["run_id"], "settings": name, "failures": draft["failures"], **_figures(draft["metrics"])})
-    champion = deployments.champion()
-    if champion:
-        evidence = gate.gather(key, champion["release"], None)
-        seen = max(champion["release"]["partitions"]) > key
-        settings_told = f"the champion, version {champion['model_version']}" + (", which was trained on this evidence" if seen else "")
-        if evidence.challenger is not None:
-            rows.append({"run_id": champion["release"]["run_id"], "settings": settings_told, "failures": [], **_figures(evidence.challenger)})
+    champion = (deployments.champion() or {}).get("release")
+    if champion and (why := gate.unable(champion)):
+        tell(f"not compared: {why}")
+    elif champion and (scores := gate.gather(key, champion, None).challenger):
+        seen = ", which was trained on this evidence" if max(champion["partitions"]) > key else ""
+        rows.append({"run_id": champion["run_id"], "settings": f"the champion, version {champion['model_version']}{seen}", "failures": [], **_figures(scores)})
     return sorted(rows, key=lambda row: float(row["log_loss"]))
 
 

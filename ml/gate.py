@@ -98,18 +98,23 @@ def gate(attempt: ledger.Attempt) -> None:
     attempt.facts["approval"] = policy["approval"] and verdict.decision == "promoted"
 
 
-def gather(key: str, release: dict[str, Any] | None, serving: dict[str, Any] | None) -> Evidence:
-    """Both releases' scores on the evidence of `key`; the model files come from the registry and must be the released ones."""
+def unable(champion: Mapping[str, Any]) -> str:
+    """Why this release cannot answer with this code; empty if it can."""
     from ml.features import FEATURES
 
+    able = champion["features"] == FEATURES
+    return "" if able else f"the champion, version {champion['model_version']}, was trained on other features, and cannot answer with this code"
+
+
+def gather(key: str, release: dict[str, Any] | None, serving: dict[str, Any] | None) -> Evidence:
+    """Both releases' scores on the evidence of `key`; the model files come from the registry and must be the released ones."""
     if release is None:
         return Evidence(None)
-    comparable = serving if serving and serving["features"] == FEATURES else None
-    found = _scores(key, [each for each in (release, comparable) if each])
-    if comparable is None:
-        note = f"the champion, version {serving['model_version']}, was trained on other features, and cannot answer with this code" if serving else ""
-        return Evidence(found[0], None, release["failures"], note)
-    seen = max(comparable["partitions"], default="")
+    note = unable(serving) if serving else ""
+    if serving is None or note:
+        return Evidence(_scores(key, [release])[0], None, release["failures"], note)
+    found = _scores(key, [release, serving])
+    seen = max(serving["partitions"], default="")
     return Evidence(found[0], found[1], release["failures"], champion_seen=seen if seen > key else "")
 
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from flightdeck import ledger, registry
+from flightdeck import deployments, ledger, registry
 from flightdeck.parameters import parameters
 from flightdeck.warehouse import connect
 from ml import experiment, gate, tracking
 from ml.experiment import ExperimentRefused, newest, promote, trials
+from ml.features import FEATURES
 from tests.ml.conftest import Months
 
 # far ahead of all others: the newest that is published
@@ -59,6 +60,14 @@ def test_another_learner_goes_the_same_way(months: None) -> None:
     rows = [row for row in trials(["train.learner=logistic"], KEYS[1], lambda _: None) if row["settings"] == "learner=logistic"]
     assert rows[0]["failures"] == []
     assert rows[0]["auc"] > 0.9
+
+
+def test_a_champion_of_other_features_is_left_out_and_the_reason_told(months: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deployments, "champion", lambda: {"release": {"model_version": "7", "features": FEATURES[::-1]}})
+    told: list[str] = []
+    rows = trials(["train.rounds=5"], KEYS[1], told.append)
+    assert [row["settings"] for row in rows] == ["rounds=5"]
+    assert told[-1] == "not compared: the champion, version 7, was trained on other features, and cannot answer with this code"
 
 
 def test_a_promoted_experiment_is_a_challenger_that_the_gate_judges(tried: tuple[list[dict[str, Any]], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
