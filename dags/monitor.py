@@ -2,7 +2,7 @@
 
 Reads marts, ops.predictions, ops.deployments. Writes reports, ops.ledger.
 Promises: partitions in key order; what to expect is estimated before a label is looked at; labels count only from when they were known;
-each decision has its reasons.
+each decision has its reasons. Drift needs no answers, and is measured while they are asked for.
 """
 
 from typing import Any
@@ -15,7 +15,14 @@ from flightdeck.settings import settings
 
 @dag(schedule=PartitionedAssetTimetable(assets=MARTS), tags=["learning"], doc_md=__doc__, **defaults(4))
 def monitor() -> None:
-    earlier = AwaitLedger(task_id="await_earlier", earlier="deploy", own=settings().monitor_awaits)
+    deployed = AwaitLedger(task_id="await_earlier", earlier="deploy")
+    asked = AwaitLedger(task_id="await_answers", earlier="deploy", own=settings().monitor_awaits)
+
+    @task
+    def drift(dag_run: Any = None) -> None:
+        from monitoring.measure import compare
+
+        compare(dag_run.partition_key)
 
     @task
     def measure(dag_run: Any = None) -> None:
@@ -29,7 +36,7 @@ def monitor() -> None:
 
         decide(dag_run.partition_key)
 
-    earlier >> measure() >> decide()
+    [deployed >> drift(), asked] >> measure() >> decide()
 
 
 monitor()

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import os
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -27,18 +28,28 @@ MONTHLY = {"cron": "0 0 3 * *", "timezone": settings().timezone, "run_offset": -
 PLANNED = MONTHLY | {"cron": "0 0 20 * *", "run_offset": 1}
 
 
+# the first place in the loop that learns; before it are data
+LEARNS = 4
+
+
+def yield_to_learning(_: Any) -> None:
+    """Months wait for each other only where they learn: the data of later ones take what is left of the processors."""
+    os.nice(10)
+
+
 def defaults(place: int) -> dict[str, Any]:
-    """What a DAG has in common with the others, by its place in the loop: where workers are few, what is nearer to the end goes first.
+    """What a DAG has in common with the others, by its place in the loop: where workers or processors are few, what is nearer to the end goes first.
 
     So the months of a backfill come through one after the other, and not all at its end.
     """
+    first = {} if place >= LEARNS else {"pre_execute": yield_to_learning}
     return {
         "start_date": datetime(2012, 12, 1, tzinfo=UTC),
         # the worked example's world ends with 2013; without an end, a run for today's month would be made as soon as the DAG is seen
         "end_date": datetime(2014, 1, 31, tzinfo=UTC),
         "catchup": False,
         "max_active_runs": 12,
-        "default_args": {"retries": 2, "retry_delay": timedelta(seconds=5), "weight_rule": "absolute", "priority_weight": place},
+        "default_args": {"retries": 2, "retry_delay": timedelta(seconds=5), "weight_rule": "absolute", "priority_weight": place, **first},
     }
 
 

@@ -16,8 +16,8 @@ from flightdeck.warehouse import Row, query
 LAST_STAGE = "deploy"
 PRODUCERS = ["timetable", "world", "ingest"]
 RECOVERY_SECONDS = 120
-# partitions on their way at once: while one learns, the data of the next come. More only wait, and take their share of the machine while they do.
-AT_ONCE = 2
+# partitions on their way at once: while one learns, the data of the next two come. More only wait, and take their share of the machine while they do.
+AT_ONCE = 3
 NEWS = "select id, partition_key, stage, attempt, state, facts, at from ops.ledger where id > %s and partition_key = any(%s) and state <> 'planned' order by id"
 OPEN = """
 select partition_key from unnest(%s::text[]) as wanted (partition_key) where not exists (

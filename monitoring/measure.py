@@ -1,4 +1,4 @@
-"""The stages `estimate` and `monitor`: what answers alone tell of a partition, how its inputs drifted, and how its answers did on labels that are known."""
+"""The stages `drift`, `estimate` and `monitor`: how a partition's inputs drifted, what its answers alone tell, and how they did on known labels."""
 
 from datetime import datetime
 from typing import Any
@@ -38,9 +38,20 @@ FIGURES = ("log_loss", "auc", "calibration")
 
 
 def monitor(key: str | None) -> None:
-    """Both stages, in the order that keeps the estimate honest."""
+    """The stages that need answers, in the order that keeps the estimate honest."""
     estimate(key)
     measure(key)
+
+
+@ledger.once("drift")
+def compare(attempt: ledger.Attempt) -> None:
+    """The partition against what its champion was trained on. No answer and no label is read: it can be done while the answers are asked for."""
+    champion = deployments.champion(before=attempt.key)
+    attempt.inputs = {"champion": champion and champion["model_version"]}
+    if champion:
+        attempt.facts = drift(attempt.key, champion["release"])
+    else:
+        attempt.facts = {"drift_share": None, "prediction_psi": None, "drift": "no champion yet: there is nothing to compare with"}
 
 
 @ledger.once("estimate")
@@ -63,10 +74,8 @@ def measure(attempt: ledger.Attempt) -> None:
     attempt.facts = labels(attempt.key, closes) | performance(attempt.key, closes) | {"frozen": frozen(attempt.key, closes)}
     expected_before = ledger.last("estimate", attempt.key)
     attempt.facts["estimate"] = {name: expected_before["facts"].get(name) for name in ("log_loss", "auc", "base_rate")} if expected_before else None
-    if champion:
-        attempt.facts |= drift(attempt.key, champion["release"])
-    else:
-        attempt.facts |= {"drift_share": None, "prediction_psi": None, "drift": "no champion yet: there is nothing to compare with"}
+    drifted = ledger.last("drift", attempt.key)
+    attempt.facts |= drifted["facts"] if drifted else {"drift_share": None, "prediction_psi": None, "drift": "not measured"}
     site.write()
 
 

@@ -21,7 +21,7 @@ from ingestion.publish import publish
 from ml.gate import gate
 from ml.pipeline import train
 from monitoring.decide import decide
-from monitoring.measure import monitor
+from monitoring.measure import compare, monitor
 from serving.deploy import deploy
 from world.requests import send
 
@@ -44,7 +44,7 @@ def month(key: str) -> float:
     publish(check_landing(load(key)))
     transform.publish(check_marts(transform.build(key)))
     deliver(key)
-    for stage in (monitor, decide, train, gate, deploy):
+    for stage in (compare, monitor, decide, train, gate, deploy):
         stage(key)
     return time.perf_counter() - begun
 

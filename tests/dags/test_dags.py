@@ -105,7 +105,9 @@ def test_tasks_run_in_the_order_of_the_design(found: dict[str, Any]) -> None:
         "transform": {
             "await_earlier": [], "build": ["await_earlier"], "check": ["build"], "publish": ["check"], "rebuild_next": ["publish"], "deliver": ["publish"],
         },
-        "monitor": {"await_earlier": [], "measure": ["await_earlier"], "decide": ["measure"]},
+        "monitor": {
+            "await_earlier": [], "await_answers": [], "drift": ["await_earlier"], "measure": ["await_answers", "drift"], "decide": ["measure"],
+        },
         "train": {"await_partitions": [], "train": ["await_partitions"], "gate": ["train"]},
         "deploy": {"deploy": []},
     }  # fmt: skip

@@ -17,7 +17,7 @@ from flightdeck.parameters import parameters
 from flightdeck.settings import settings
 from flightdeck.warehouse import Connection, connect
 from ml.features import FEATURES, text
-from monitoring.measure import drift, estimate, frozen, labels, measure, performance
+from monitoring.measure import compare, drift, estimate, frozen, labels, measure, performance
 from tests.ml.rows import insert, remove, table
 
 REFERENCE, SAME, SHIFTED, HOLLOW, EMPTY = "1990-01", "1990-02", "1990-03", "1990-04", "1990-05"
@@ -226,6 +226,7 @@ def test_the_stage_measures_against_the_champion_of_the_time_and_the_site_shows_
             (key, version, Jsonb({"model_version": version, "partitions": [key], "features": FEATURES})),
         )
     monkeypatch.setattr(module, "load", lambda _: FromDistance())
+    compare(SHIFTED)
     measure(SHIFTED)
     found = ledger.last("monitor", SHIFTED)
     assert found is not None
@@ -238,6 +239,7 @@ def test_the_stage_measures_against_the_champion_of_the_time_and_the_site_shows_
 
 
 def test_without_a_champion_drift_is_missing_with_its_reason(connection: Connection) -> None:
+    compare(REFERENCE)
     measure(REFERENCE)
     found = ledger.last("monitor", REFERENCE)
     assert found is not None
