@@ -94,7 +94,7 @@ def down() -> None:
 @click.argument("last", metavar="[TO]", required=False)
 @click.option("--skip-published", is_flag=True, help="Leave out months that are already through the loop.")
 @click.option("--from-raw", is_flag=True, help="Build the marts anew from raw, and ingest nothing.")
-@click.option("--wave", type=click.IntRange(min=1), metavar="N", help="Months on their way at once; 2 unless said.")
+@click.option("--wave", type=click.IntRange(min=1), metavar="N", help="Months on their way at once; 3 unless said.")
 @_friendly
 def replay(first: str, last: str | None, skip_published: bool, from_raw: bool, wave: int | None) -> None:
     """Send the months FROM to TO (YYYY-MM, or FROM..TO in one word) through the whole loop, in Airflow.

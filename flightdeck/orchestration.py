@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Asset, BaseOperator
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import BaseTrigger, StartTriggerArgs, TaskSuccessEvent, TriggerEvent
 
 from flightdeck.parameters import parameters
 from flightdeck.settings import settings
@@ -79,41 +79,49 @@ def _standing() -> Any:
 
 
 class LedgerTrigger(BaseTrigger):
-    """Fires once nothing is missing any more."""
+    """Ends its task well once nothing is missing any more."""
 
     def __init__(self, earlier: str, own: list[str], key: str) -> None:
         super().__init__()
-        self.arguments: dict[str, Any] = {"earlier": earlier, "own": own, "key": key}
+        self.earlier, self.own, self.key = earlier, own, key
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        return "flightdeck.orchestration.LedgerTrigger", self.arguments
+        return "flightdeck.orchestration.LedgerTrigger", {"earlier": self.earlier, "own": self.own, "key": self.key}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        while await asyncio.to_thread(missing, **self.arguments):
+        from flightdeck.partitions import partition
+
+        key, told = partition(self.key).key, None
+        while waiting := await asyncio.to_thread(missing, self.earlier, self.own, key):
+            if waiting != told:
+                self.log.info("waiting for %s", ", ".join(waiting))
+                told = waiting
             await asyncio.sleep(0.5)
-        yield TriggerEvent("complete")
+        yield TaskSuccessEvent()
 
 
 class AwaitLedger(BaseOperator):
-    """Waits, without a worker, until all earlier known partitions have ended `earlier` and this one its stages `own`.
+    """Waits until all earlier known partitions have ended `earlier` and this one its stages `own`: in the triggerer only, no worker comes into it.
 
     Runs arrive in any order; a run that waited by holding a slot, or by max_active_runs=1, could hold back the one that it waits for.
     """
 
+    template_fields = ("key",)
+    start_from_trigger = True
+
     def __init__(self, *, earlier: str, own: list[str] | None = None, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.earlier, self.own = earlier, own or []
+        self.earlier, self.own, self.key = earlier, own or [], "{{ dag_run.partition_key }}"
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls="flightdeck.orchestration.LedgerTrigger",
+            trigger_kwargs={"earlier": self.earlier, "own": self.own, "key": self.key},
+            next_method="execute",
+            timeout=timedelta(hours=12),
+        )
 
-    def execute(self, context: Any) -> None:
-        from flightdeck.partitions import partition
-
-        key = partition(context["dag_run"].partition_key).key
-        if waiting := missing(self.earlier, self.own, key):
-            self.log.info("waiting for %s", ", ".join(waiting))
-            self.defer(trigger=LedgerTrigger(self.earlier, self.own, key), method_name="resume", timeout=timedelta(hours=12))
-
-    def resume(self, context: Any, event: Any) -> None:
-        self.log.info("nothing is missing any more: %s", event)
+    def execute(self, context: Any, event: Any = None) -> None:
+        """Only where there is no scheduler, as in `airflow dags test`."""
+        self.defer(trigger=LedgerTrigger(self.earlier, self.own, self.key), method_name="execute", timeout=timedelta(hours=12))
 
 
 def approval() -> list[BaseOperator]:

@@ -3,6 +3,7 @@
 dbt makes the same numbers offline (dbt_project/models/marts/features.sql); from_request makes them online.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -60,8 +61,9 @@ def segments(rows: "np.ndarray[Any, np.dtype[np.float64]]", columns: Sequence[st
 
 
 def days_from_holiday(day: date, holidays: Sequence[date]) -> float:
-    """Days to the nearest of the holidays, before or after it; at most MOST_DAYS, wherever the list ends."""
-    return float(min([MOST_DAYS, *(abs((day - holiday).days) for holiday in holidays)]))
+    """Days to the nearest of the holidays, which are in order, before or after it; at most MOST_DAYS, wherever the list ends."""
+    place = bisect_left(holidays, day)
+    return float(min([MOST_DAYS, *(abs((day - holiday).days) for holiday in holidays[max(place - 1, 0) : place + 1])]))
 
 
 def from_request(

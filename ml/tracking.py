@@ -117,7 +117,7 @@ def register(draft: dict[str, Any], key: str) -> dict[str, Any]:
     found = client.search_model_versions(f"name='{name}' and tags.sha256='{draft['sha256']}' and tags.partition_key='{key}'")
     if not found:
         source = f"models:/{draft['model_id']}"
-        made = client.create_model_version(name, source, draft["run_id"], tags=tags, model_id=draft["model_id"])
+        made = client.create_model_version(name, source, draft["run_id"], tags=tags, model_id=draft["model_id"], await_creation_for=None)
         return {"model_version": int(made.version), **draft}
     # a version that a try before this one has made: its run and its file are the ones that count
     version, file = found[0], Path(draft["artifact"]).name

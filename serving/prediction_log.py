@@ -1,10 +1,10 @@
 """The prediction log: an answer goes out only after its row is in ops.predictions."""
 
 import asyncio
-import json
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 import psycopg
 
 from flightdeck.settings import settings
@@ -32,7 +32,7 @@ class PredictionLog:
                     self._connection = await psycopg.AsyncConnection.connect(settings().database_url("serving"), autocommit=True, connect_timeout=3)
                 async with self._connection.cursor() as cursor, cursor.copy(COPY) as copy:
                     for one, (identity, probability) in zip(asked, answers, strict=True):
-                        features = json.dumps(one.features)
+                        features = msgspec.json.encode(one.features).decode()
                         row = (identity, one.entity_id, one.partition_key, purpose, version, probability, features, one.history_key, requested_at)
                         await copy.write_row(row)
             except psycopg.Error as error:

@@ -146,16 +146,21 @@ def test_missing_names_partitions_that_were_reopened(orchestration: Any) -> None
     assert orchestration.missing("transform", ["requests", "transform"], "2013-05")[:2] == ["transform of 2013-03", "transform of 2013-05"]
 
 
+def _fired(trigger: Any) -> list[Any]:
+    async def fire() -> list[Any]:
+        return [event async for event in trigger.run()]
+
+    return asyncio.run(fire())
+
+
 def test_waiting_ends_when_nothing_is_missing_any_more(orchestration: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [["deploy of 2013-01"], []]
     monkeypatch.setattr(orchestration, "missing", lambda earlier, own, key: answers.pop(0))
     path, arguments = orchestration.LedgerTrigger("deploy", ["requests"], "2013-02").serialize()
     assert path == "flightdeck.orchestration.LedgerTrigger"
 
-    async def fire() -> list[Any]:
-        return [event async for event in orchestration.LedgerTrigger(**arguments).run()]
-
-    assert [event.payload for event in asyncio.run(fire())] == ["complete"]
+    [event] = _fired(orchestration.LedgerTrigger(**arguments))
+    assert type(event).__name__ == "TaskSuccessEvent"
     assert answers == []
 
 
@@ -169,26 +174,21 @@ def test_dozens_that_wait_share_a_look_at_the_ledger(orchestration: Any, monkeyp
     assert looks == [1]
 
 
-@pytest.mark.parametrize(("key", "waits"), [("2013-02", True), ("2013-01", False)])
-def test_a_task_waits_without_a_worker(orchestration: Any, key: str, waits: bool) -> None:
-    from airflow.sdk.exceptions import TaskDeferred
-
+def test_a_task_waits_without_a_worker(orchestration: Any) -> None:
+    """The scheduler hands it to the triggerer at once, which fills in the run's key."""
     task = orchestration.AwaitLedger(task_id="await_earlier", earlier="deploy", own=["requests"])
-    context = {"dag_run": SimpleNamespace(partition_key=key)}
-    if waits:
-        with pytest.raises(TaskDeferred) as deferred:
-            task.execute(context)
-        assert deferred.value.trigger.arguments == {"earlier": "deploy", "own": ["requests"], "key": key}
-    else:
-        assert task.execute(context) is None
+    assert task.start_from_trigger
+    assert task.start_trigger_args.trigger_cls == "flightdeck.orchestration.LedgerTrigger"
+    assert task.start_trigger_args.trigger_kwargs == {"earlier": "deploy", "own": ["requests"], "key": "{{ dag_run.partition_key }}"}
+    assert "key" in task.template_fields
+    assert orchestration.LedgerTrigger(**task.start_trigger_args.trigger_kwargs).key == "{{ dag_run.partition_key }}"
 
 
 def test_a_key_that_is_no_month_is_refused_before_any_waiting(orchestration: Any) -> None:
     from flightdeck.partitions import InvalidPartition
 
-    task = orchestration.AwaitLedger(task_id="await_earlier", earlier="deploy")
     with pytest.raises(InvalidPartition, match="2013-1"):
-        task.execute({"dag_run": SimpleNamespace(partition_key="2013-1")})
+        _fired(orchestration.LedgerTrigger("deploy", [], "2013-1"))
 
 
 @pytest.mark.parametrize("on", [True, False])
