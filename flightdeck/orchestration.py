@@ -23,11 +23,10 @@ VERDICT = Asset("verdict", uri="flightdeck://ledger/gate", group="learning")
 
 # seconds for which a look at the ledger serves all that wait
 FRESH = 0.3
+MOST_WAITING = timedelta(hours=12)
 # A month's run comes when the month has closed, a plan's run before the month begins.
 MONTHLY = {"cron": "0 0 3 * *", "timezone": settings().timezone, "run_offset": -1, "key_format": "%Y-%m"}
 PLANNED = MONTHLY | {"cron": "0 0 20 * *", "run_offset": 1}
-
-
 # the first place in the loop that learns; before it are data
 LEARNS = 4
 
@@ -42,14 +41,14 @@ def defaults(place: int) -> dict[str, Any]:
 
     So the months of a backfill come through one after the other, and not all at its end.
     """
-    first = {} if place >= LEARNS else {"pre_execute": yield_to_learning}
+    niceness = {} if place >= LEARNS else {"pre_execute": yield_to_learning}
     return {
         "start_date": datetime(2012, 12, 1, tzinfo=UTC),
         # the worked example's world ends with 2013; without an end, a run for today's month would be made as soon as the DAG is seen
         "end_date": datetime(2014, 1, 31, tzinfo=UTC),
         "catchup": False,
         "max_active_runs": 12,
-        "default_args": {"retries": 2, "retry_delay": timedelta(seconds=5), "weight_rule": "absolute", "priority_weight": place, **first},
+        "default_args": {"retries": 2, "retry_delay": timedelta(seconds=5), "weight_rule": "absolute", "priority_weight": place, **niceness},
     }
 
 
@@ -112,16 +111,13 @@ class AwaitLedger(BaseOperator):
     def __init__(self, *, earlier: str, own: list[str] | None = None, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.earlier, self.own, self.key = earlier, own or [], "{{ dag_run.partition_key }}"
-        self.start_trigger_args = StartTriggerArgs(
-            trigger_cls="flightdeck.orchestration.LedgerTrigger",
-            trigger_kwargs={"earlier": self.earlier, "own": self.own, "key": self.key},
-            next_method="execute",
-            timeout=timedelta(hours=12),
-        )
+        path, arguments = LedgerTrigger(self.earlier, self.own, self.key).serialize()
+        self.start_trigger_args = StartTriggerArgs(trigger_cls=path, trigger_kwargs=arguments, next_method="execute", timeout=MOST_WAITING)
 
     def execute(self, context: Any, event: Any = None) -> None:
-        """Only where there is no scheduler, as in `airflow dags test`."""
-        self.defer(trigger=LedgerTrigger(self.earlier, self.own, self.key), method_name="execute", timeout=timedelta(hours=12))
+        """Only where there is no scheduler, as in `airflow dags test`; what comes with an event has been waited for."""
+        if event is None:
+            self.defer(trigger=LedgerTrigger(self.earlier, self.own, self.key), method_name="execute", timeout=MOST_WAITING)
 
 
 def approval() -> list[BaseOperator]:

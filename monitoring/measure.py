@@ -51,7 +51,7 @@ def compare(attempt: ledger.Attempt) -> None:
     if champion:
         attempt.facts = drift(attempt.key, champion["release"])
     else:
-        attempt.facts = {"drift_share": None, "prediction_psi": None, "drift": "no champion yet: there is nothing to compare with"}
+        attempt.facts = _no_drift("no champion yet: there is nothing to compare with")
 
 
 @ledger.once("estimate")
@@ -75,7 +75,7 @@ def measure(attempt: ledger.Attempt) -> None:
     expected_before = ledger.last("estimate", attempt.key)
     attempt.facts["estimate"] = {name: expected_before["facts"].get(name) for name in ("log_loss", "auc", "base_rate")} if expected_before else None
     drifted = ledger.last("drift", attempt.key)
-    attempt.facts |= drifted["facts"] if drifted else {"drift_share": None, "prediction_psi": None, "drift": "not measured"}
+    attempt.facts |= drifted["facts"] if drifted else _no_drift("not measured")
     site.write()
 
 
@@ -138,7 +138,7 @@ def drift(key: str, release: dict[str, Any]) -> dict[str, Any]:
     # a column without a single value on either side cannot be compared
     columns = [name for name in told if all(side[name].notna().any() for side in sides)]
     if not columns:
-        return {"drift_share": None, "prediction_psi": None, "drift": "one side has no rows: there is nothing to compare"}
+        return _no_drift("one side has no rows: there is nothing to compare")
     definition = DataDefinition(numerical_columns=columns)
     preset = DataDriftPreset(columns=columns, method="psi", threshold=policy["psi"])
     report = Report([preset]).run(*(Dataset.from_pandas(side[columns], definition) for side in sides))
@@ -157,6 +157,10 @@ def drift(key: str, release: dict[str, Any]) -> dict[str, Any]:
         "not_compared": [name for name in FEATURES if name not in columns],
         "report": f"drift/{key}.html",
     }
+
+
+def _no_drift(reason: str) -> dict[str, Any]:
+    return {"drift_share": None, "prediction_psi": None, "drift": reason}
 
 
 def _sample(keys: list[str], rows: int) -> pd.DataFrame:

@@ -184,6 +184,16 @@ def test_a_task_waits_without_a_worker(orchestration: Any) -> None:
     assert orchestration.LedgerTrigger(**task.start_trigger_args.trigger_kwargs).key == "{{ dag_run.partition_key }}"
 
 
+def test_without_a_scheduler_a_task_waits_once_and_then_ends(orchestration: Any) -> None:
+    from airflow.sdk.exceptions import TaskDeferred
+
+    task = orchestration.AwaitLedger(task_id="await_earlier", earlier="deploy")
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute({})
+    assert deferred.value.method_name == "execute"
+    assert task.execute({}, event="success") is None
+
+
 def test_a_key_that_is_no_month_is_refused_before_any_waiting(orchestration: Any) -> None:
     from flightdeck.partitions import InvalidPartition
 
