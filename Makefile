@@ -45,6 +45,8 @@ bench: .venv/.done  ## Measure, into bench.json; what it means is in docs/benchm
 lock: .venv/.done  ## Resolve the dependencies anew, with hashes, into requirements*.lock
 	@$(COMPILE) pyproject.toml --upgrade -o requirements.lock
 	@$(COMPILE) --group bootstrap -c requirements.lock --upgrade -o requirements-bootstrap.lock
+	@$(COMPILE) --group serving -c requirements.lock --upgrade -o requirements-serving.lock
+	@$(COMPILE) --group celery -c requirements.lock --upgrade -o requirements-celery.lock
 	@$(COMPILE) --group dev -c requirements.lock --upgrade -o requirements-dev.lock
 
 clean: down  ## Remove the environment and the state: a factory reset

@@ -83,6 +83,19 @@ def up() -> None:
 
 @main.command()
 @_friendly
+def migrate() -> None:
+    """Make databases, roles, tables and buckets; `up` does it by itself.
+
+    For where something else starts the services, such as Compose or Kubernetes.
+    """
+    from flightdeck.output import Progress
+
+    with Progress() as progress:
+        stack.migrate(progress.note)
+
+
+@main.command()
+@_friendly
 def down() -> None:
     """Stop the stack; data stay."""
     stopped = stack.down()
@@ -173,7 +186,7 @@ def experiment(settings_: tuple[str, ...], partition: str | None, promote: str |
     with Progress() as progress:
         rows = trying.trials(list(settings_), key, progress.note)
     comparison(rows, f"on the last days of {key}, which no experiment was trained on")
-    click.echo(f"\n  {settings().url('mlflow')}  {experiment_name(TRIALS)}: plots, parameters, models")
+    click.echo(f"\n  {settings().public_url('mlflow')}  {experiment_name(TRIALS)}: plots, parameters, models")
 
 
 @main.command()
@@ -208,18 +221,19 @@ def url(name: str) -> None:
     warehouse is read-only, for psql, SQLAlchemy and BI tools; lake is a folder or a URI of Parquet, for DuckDB and pandas.
     """
     if name == "warehouse":
-        click.echo(settings().database_url("reader"))
+        inside = f"@{settings().at('postgres')}:{settings().port_postgres}/"
+        click.echo(settings().database_url("reader").replace(inside, f"@{settings().host}:{settings().public_port('postgres')}/"))
     elif name == "lake":
         click.echo(settings().lake)
     else:
-        click.echo(settings().url(name, "admin" if name in ("airflow", "mlflow") else ""))
+        click.echo(settings().public_url(name, "admin" if name in ("airflow", "mlflow") else ""))
 
 
 def _up(progress: "Progress") -> None:
     """Doctor first: what is missing is said before anything is started."""
     from flightdeck.doctor import findings
 
-    if bad := [f"{finding.what}: {finding.cure}" for finding in findings() if not finding.ok]:
+    if settings().manager != "none" and (bad := [f"{finding.what}: {finding.cure}" for finding in findings() if not finding.ok]):
         raise stack.StackError("\n  ".join(["this machine is not ready:", *bad]))
     stack.up(progress.note)
 
@@ -232,7 +246,7 @@ def _where() -> None:
         "serving": "POST /predict, GET /health, GET /metrics",
         "reports": "drift reports, Data Docs, dbt docs",
     }.items():
-        click.echo(f"  {name:9} {settings().url(name):24} {what}")
+        click.echo(f"  {name:9} {settings().public_url(name):24} {what}")
     click.echo("\n  sign in to Airflow and MLflow as admin; the passwords:")
     click.echo(f"  {settings().home}/secrets/airflow_admin and mlflow_admin (or: flightdeck url airflow)")
 

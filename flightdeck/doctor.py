@@ -91,7 +91,7 @@ def _ports() -> Iterator[Finding]:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((settings().host, port))
+                probe.bind((settings().bind, port))
                 yield Finding(f"port {port} for {name}", True)
             except OSError:
                 yield Finding(f"port {port} for {name}", False, f"it is taken: stop what uses it, or set FLIGHTDECK_{field.upper()} to another")

@@ -1,11 +1,12 @@
-"""How each service of the embedded stack is called, and with which environment: `python -m flightdeck.launch SERVICE`.
+"""How each service is called, and with which environment: `python -m flightdeck.launch SERVICE`.
 
-The process manager runs this; it sets the environment and becomes the tool.
+The process manager, or a container, runs this; it sets the environment and becomes the tool.
 """
 
 import json
 import os
 import pwd
+import shlex
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,14 @@ def common() -> Environment:
     tools = dict(line.split("=", 1) for line in (ROOT / "infra/tools.env").read_text().splitlines() if line and not line.startswith("#"))
     path = f"{BIN}:{os.environ.get('PATH', os.defpath)}"
     return tools | {"FLIGHTDECK_HOME": str(settings().home), "FLIGHTDECK_ROOT": str(ROOT), "FLIGHTDECK_PYTHON": sys.executable, "PATH": path}
+
+
+def written(path: Path, content: str) -> Path:
+    """`path`, once `content` is in it: where it already is, and the folder may be read only, it stays."""
+    if not path.exists() or path.read_text() != content:
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        write_private(path, content)
+    return path
 
 
 def postgres_bin() -> Path:
@@ -53,7 +62,7 @@ def postgres() -> list[str]:
         scratch.rename(data)
         password.unlink()
     configuration = {
-        "listen_addresses": s.host, "unix_socket_directories": "", "max_connections": "200", "shared_buffers": "256MB", "jit": "off",
+        "listen_addresses": s.bind, "unix_socket_directories": "", "max_connections": "200", "shared_buffers": "256MB", "jit": "off",
         # data this small are in memory: an index costs no more than it looks
         "random_page_cost": "1.1",
     }  # fmt: skip
@@ -76,42 +85,44 @@ def _become_postgres_user(own: list[Path]) -> None:
 
 
 def airflow_environment() -> Environment:
+    """Secrets are named by the file that they are in: neither a task's environment nor the list of processes has them."""
     s = settings()
-    return {
+    database = written(s.home / "airflow" / "database_url", s.database_url("airflow", "+psycopg2"))
+    secrets = s.home / "secrets"
+    files = {
+        "DATABASE__SQL_ALCHEMY_CONN": database,
+        "CORE__FERNET_KEY": secrets / "airflow_fernet",
+        "API_AUTH__JWT_SECRET": secrets / "airflow_jwt",
+        "API__SECRET_KEY": secrets / "airflow_session",
+    }
+    return {f"AIRFLOW__{name}_CMD": shlex.join(["cat", str(path)]) for name, path in files.items()} | {
         "AIRFLOW_HOME": str(s.home / "airflow"),
         "AIRFLOW_CONFIG": str(ROOT / "infra/airflow/airflow.cfg"),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": s.database_url("airflow", "+psycopg2"),
-        "AIRFLOW__CORE__FERNET_KEY": s.secret("airflow_fernet"),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": s.url("airflow") + "/execution/",
-        "AIRFLOW__API_AUTH__JWT_SECRET": s.secret("airflow_jwt"),
-        "AIRFLOW__API__SECRET_KEY": s.secret("airflow_session"),
-        "AIRFLOW__API__HOST": s.host,
+        "AIRFLOW__API__HOST": s.bind,
         "AIRFLOW__API__PORT": str(s.port_airflow),
-        "AIRFLOW__API__BASE_URL": s.url("airflow"),
+        "AIRFLOW__API__BASE_URL": s.public_url("airflow"),
         "PYTHONPATH": str(ROOT / "infra/airflow"),
     }
 
 
 def airflow(component: str, *options: str) -> list[str]:
-    folder = settings().home / "airflow"
-    folder.mkdir(exist_ok=True, mode=0o700)
-    write_private(folder / "passwords.json", json.dumps({"admin": settings().secret("airflow_admin")}))
     os.environ |= airflow_environment()
+    written(settings().home / "airflow" / "passwords.json", json.dumps({"admin": settings().secret("airflow_admin")}))
     return [str(BIN / "airflow"), component, *options]
 
 
 def mlflow_environment() -> Environment:
-    s, folder = settings(), settings().home / "mlflow"
-    folder.mkdir(exist_ok=True, mode=0o700)
+    s = settings()
     url = s.database_url("mlflow", "+psycopg2")
-    write_private(
-        folder / "auth.ini",
+    authorization = written(
+        s.home / "mlflow" / "auth.ini",
         f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = {url}\nadmin_username = admin\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\nauth_cache_ttl_seconds = 60\n",
     )
     return {
         "MLFLOW_BACKEND_STORE_URI": url,
-        "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
+        "MLFLOW_AUTH_CONFIG_PATH": str(authorization),
         "MLFLOW_AUTH_ADMIN_PASSWORD": s.secret("mlflow_admin"),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": s.secret("mlflow_session"),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -123,29 +134,24 @@ def mlflow_environment() -> Environment:
 def mlflow() -> list[str]:
     s = settings()
     os.environ |= mlflow_environment()
-    hosts = f"{s.host}:{s.port_mlflow},localhost:{s.port_mlflow}"
+    hosts = ",".join(f"{host}:{s.port_mlflow}" for host in dict.fromkeys([s.host, "localhost", s.at("mlflow")]))
     return [
-        str(BIN / "mlflow"), "server", "--app-name", "basic-auth", "--host", s.host, "--port", str(s.port_mlflow), "--workers", "1",
-        "--artifacts-destination", str(s.home / "mlflow/artifacts"), "--serve-artifacts", "--allowed-hosts", hosts,
+        str(BIN / "mlflow"), "server", "--app-name", "basic-auth", "--host", s.bind, "--port", str(s.port_mlflow), "--workers", "1",
+        "--artifacts-destination", s.artifacts, "--serve-artifacts", "--allowed-hosts", hosts,
     ]  # fmt: skip
 
 
 def serving() -> list[str]:
     s = settings()
     os.environ["BENTOML_HOME"] = str(s.home / "bentoml")
-    return [str(BIN / "bentoml"), "serve", "serving.service:Service", "--host", s.host, "--port", str(s.port_serving), "--working-dir", str(ROOT)]
-
-
-def reports() -> list[str]:
-    settings().reports.mkdir(exist_ok=True)
-    return [sys.executable, "-m", "http.server", str(settings().port_reports), "--bind", settings().host, "--directory", str(settings().reports)]
+    return [str(BIN / "bentoml"), "serve", "serving.service:Service", "--host", s.bind, "--port", str(s.port_serving), "--working-dir", str(ROOT)]
 
 
 SERVICES: dict[str, Callable[[], list[str]]] = {
     "postgres": postgres,
     "mlflow": mlflow,
     "serving": serving,
-    "reports": reports,
+    "reports": lambda: [sys.executable, "-m", "flightdeck.pages"],
     "world": lambda: [sys.executable, "-m", "world"],
     "airflow-api-server": lambda: airflow("api-server"),
     # their log servers would listen on every interface; on one machine the API server reads the files themselves

@@ -87,7 +87,7 @@ def answer(stage: str, to: Row, seconds: float = 300) -> Row:
             return row
         _raise_failures(airflow.failed(since, [to["partition_key"]]))
         time.sleep(0.5)
-    raise ReplayFailed(f"{stage} of {to['partition_key']} has not ended within {seconds:.0f} s; it goes on in Airflow: {settings().url('airflow')}")
+    raise ReplayFailed(f"{stage} of {to['partition_key']} has not ended within {seconds:.0f} s; it goes on in Airflow: {settings().public_url('airflow')}")
 
 
 def _seconds(news: Row, running: dict[tuple[str, str], Row]) -> float:

@@ -1,8 +1,10 @@
 """Generated secrets: one file each, 0600, in the state folder; made once, never printed in a log."""
 
 import base64
+import json
 import os
 import secrets
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +14,7 @@ NAMES = [
     *(f"postgres_{role}" for role in get_args(Role)),
     "airflow_admin", "airflow_jwt", "airflow_fernet", "airflow_session",
     "mlflow_admin", "mlflow_session",
+    "token", "s3_key", "s3_secret",
 ]  # fmt: skip
 
 
@@ -31,3 +34,43 @@ def ensure() -> None:
         if not (folder / name).exists():
             # 32 bytes in URL-safe base64: also the form that Airflow's Fernet key must have
             write_private(folder / name, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() if "fernet" in name else secrets.token_urlsafe(24))
+
+
+# Which files a container gets: its own volume has no others.
+SHARES = {
+    "airflow": [
+        "airflow_admin", "airflow_jwt", "airflow_fernet", "airflow_session", "mlflow_admin", "token", "aws_credentials",
+        *(f"postgres_{role}" for role in ("airflow", "worker", "reader", "source_reader")),
+    ],
+    "mlflow": ["postgres_mlflow", "mlflow_admin", "mlflow_session", "aws_credentials"],
+    "serving": ["postgres_serving", "mlflow_admin", "token"],
+    "reports": ["postgres_reader", "token"],
+    "world": ["postgres_world"],
+    "edge": ["token", "postgres_monitor"],
+    "postgres": ["postgres_flightdeck"],
+    "objects": ["s3.json"],
+    "prometheus": ["token"],
+}  # fmt: skip
+# whose images have users of their own choice
+FOREIGN = {"postgres", "objects", "prometheus"}
+
+
+def share(place: Path) -> None:
+    """Copy each container's secrets to its folder of `place`, where that is there: a volume each, so that none sees another's."""
+    ensure()
+    secrets_ = settings().home / "secrets"
+    key, secret = settings().secret("s3_key"), settings().secret("s3_secret")
+    write_private(secrets_ / "aws_credentials", f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
+    identity = {"name": "flightdeck", "credentials": [{"accessKey": key, "secretKey": secret}], "actions": ["Admin", "Read", "Write", "List"]}
+    write_private(secrets_ / "s3.json", json.dumps({"identities": [identity]}))
+    for container, names in SHARES.items():
+        if (place / container).is_dir():
+            (place / container).chmod(0o755 if container in FOREIGN else 0o700)
+        for name in names if (place / container).is_dir() else []:
+            copy = place / container / name
+            write_private(copy, (secrets_ / name).read_text())
+            copy.chmod(0o444 if container in FOREIGN else 0o400)
+
+
+if __name__ == "__main__":
+    share(Path(sys.argv[1]))

@@ -8,8 +8,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
 
-Role = Literal["flightdeck", "airflow", "mlflow", "worker", "serving", "reader", "world", "source_reader"]
-# Which database each role signs in to. `flightdeck` administers, `worker` writes the warehouse, `reader` only looks.
+Role = Literal["flightdeck", "airflow", "mlflow", "worker", "serving", "reader", "world", "source_reader", "monitor"]
+# Which database each role signs in to. `flightdeck` administers, `worker` writes the warehouse, `reader` only looks, `monitor` sees the server's statistics.
 DATABASES: dict[Role, str] = {
     "flightdeck": "postgres",
     "airflow": "airflow",
@@ -19,6 +19,7 @@ DATABASES: dict[Role, str] = {
     "reader": "warehouse",
     "world": "source",
     "source_reader": "source",
+    "monitor": "postgres",
 }
 
 
@@ -30,7 +31,15 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FLIGHTDECK_", frozen=True)
 
     home: Path = ROOT / ".flightdeck"
+    # The address that services listen on, and the one that browsers reach them by.
+    bind: str = "127.0.0.1"
     host: str = "127.0.0.1"
+    # Where the services are for each other, by name, such as {"postgres": "db.internal"}; those that are not named: `host`.
+    hosts: dict[str, str] = {}
+    # The ports at which people reach services, by name, where they are others than the services' own.
+    published: dict[str, int] = {}
+    # Who starts the services: supervisord does on one machine; `none` if something else does, like Compose or Kubernetes.
+    manager: Literal["supervisord", "none"] = "supervisord"
     port_airflow: int = 8080
     port_mlflow: int = 5000
     port_serving: int = 3000
@@ -42,11 +51,15 @@ class Settings(BaseSettings):
     close_after_hours: int = 48
     # The stages that must have ended for a partition before it is monitored; without the replayed world: [].
     monitor_awaits: list[str] = ["requests"]
-    # Where the marts are delivered to: a folder, or a URI such as s3://bucket/prefix, whose tools take keys and endpoint from
-    # their own variables (AWS_…); empty: `lake` in the state folder.
+    # Where the marts are delivered to, MLflow keeps artifacts and DVC the snapshots: a folder each, or a URI such as
+    # s3://bucket/prefix, whose tools take keys and endpoint from their own variables (AWS_…); empty: in the state folder.
     lake: str = ""
+    artifacts: str = ""
+    dvc_remote: str = ""
     # Where alerts are posted as JSON; empty: they are rows of ops.alerts only.
     alert_webhook: str = ""
+    # Whether predictions and reports ask for the secret `token`, as Bearer or as a password.
+    token: bool = False
     # What this code calls itself in the ledger; empty: the git commit.
     code: str = ""
 
@@ -69,16 +82,33 @@ class Settings(BaseSettings):
     def database_url(self, role: Role, driver: str = "") -> str:
         """The PostgreSQL URL of `role`, e.g. driver='+psycopg2' for SQLAlchemy; generated passwords need no quoting."""
         password = self.secret(f"postgres_{role}")
-        return f"postgresql{driver}://{role}:{password}@{self.host}:{self.port_postgres}/{DATABASES[role]}"
+        return f"postgresql{driver}://{role}:{password}@{self.at('postgres')}:{self.port_postgres}/{DATABASES[role]}"
 
-    def url(self, service: str, user: str = "") -> str:
-        """The base address of an HTTP service, with `user` and its password in it when one is given."""
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header with which the platform's own parts ask for predictions."""
+        return {"Authorization": f"Bearer {self.secret('token')}"} if self.token else {}
+
+    def at(self, service: str) -> str:
+        """The host at which the other services find `service`."""
+        return self.hosts.get(service, self.host)
+
+    def url(self, service: str) -> str:
+        """The base address of an HTTP service, for the other services."""
+        return f"http://{self.at(service)}:{getattr(self, f'port_{service}')}"
+
+    def public_url(self, service: str, user: str = "") -> str:
+        """The address for people, with `user` and its password in it when one is given."""
         sign_in = f"{user}:{self.secret(f'{service}_{user}')}@" if user else ""
-        return f"http://{sign_in}{self.host}:{getattr(self, f'port_{service}')}"
+        return f"http://{sign_in}{self.host}:{self.public_port(service)}"
+
+    def public_port(self, service: str) -> int:
+        return int(self.published.get(service, getattr(self, f"port_{service}")))
 
 
 @lru_cache
 def settings() -> Settings:
     found = Settings()
     home = found.home.expanduser().resolve()
-    return found.model_copy(update={"home": home, "lake": found.lake or str(home / "lake")})
+    places = {"lake": "lake", "artifacts": "mlflow/artifacts", "dvc_remote": "dvc/remote"}
+    return found.model_copy(update={"home": home} | {name: getattr(found, name) or str(home / folder) for name, folder in places.items()})

@@ -26,7 +26,7 @@ SERVICES = {
     "reports": ["reports"],
     "world": ["world"],
 }
-HEALTH = {"airflow": "/api/v2/monitor/health", "mlflow": "/health", "serving": "/health", "reports": "/", "world": "/health"}
+HEALTH = {"airflow": "/api/v2/monitor/health", "mlflow": "/health", "serving": "/health", "reports": "/health", "world": "/health"}
 Progress = Callable[[str], None]
 # {name: (command, environment of its own)}
 Tasks = dict[str, tuple[list[str], dict[str, str]]]
@@ -67,23 +67,37 @@ def healthy(service: str) -> bool:
 
 
 def up(progress: Progress) -> None:
-    """Start what is not running and wait until all of it is healthy. Safe to repeat."""
-    home = settings().home
-    for folder in (home, home / "run", home / "logs", home / "reports", home / "work"):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Start what is not running and wait until all of it is healthy. Safe to repeat. Where something else starts the services, only wait."""
+    if settings().manager == "none":
+        wait(SERVICES, 240, progress)
+        return
+    make_folders()
     # PostgreSQL may run as another user, who must be able to pass through
-    home.chmod(0o711)
+    settings().home.chmod(0o711)
     secrets.ensure()
-    site.write()
     start_manager()
     progress("starting PostgreSQL")
     start(["postgres"])
     wait(["postgres"], 60)
-    make_databases()
-    _migrate(progress)
+    migrate(progress)
     progress("starting Airflow, MLflow, serving, reports and the world")
     start(name for names in SERVICES.values() for name in names)
     wait(SERVICES, 240, progress)
+
+
+def make_folders() -> None:
+    home = settings().home
+    for folder in (home, home / "run", home / "logs", home / "reports", home / "work"):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def migrate(progress: Progress) -> None:
+    """All that must be there before the other services start: databases, roles, tables, buckets, the site's first pages. May run again."""
+    make_folders()
+    make_databases()
+    make_buckets()
+    site.write()
+    _migrate(progress)
 
 
 def start_manager() -> None:
@@ -116,6 +130,8 @@ def wait(services: Iterable[str], seconds: float, progress: Progress = lambda _:
 
 def raise_given_up(services: Iterable[str] = SERVICES) -> None:
     """Raise StackError when the process manager has stopped trying to start a process of one of `services`."""
+    if settings().manager == "none":
+        return
     states = {process["name"]: process["statename"] for process in manager().getAllProcessInfo()}
     for process in (process for service in services for process in SERVICES[service]):
         if states[process] == "FATAL":
@@ -136,6 +152,8 @@ def side_by_side(what: str, tasks: Tasks) -> None:
 
 def down() -> list[str]:
     """Stop everything, and end what outlived its service; returns the names of the services that were running. Data stay."""
+    if settings().manager == "none":
+        raise StackError("what started the services must stop them: FLIGHTDECK_MANAGER is none")
     names = []
     if running():
         supervisor = manager()
@@ -154,13 +172,15 @@ def make_databases() -> None:
     with psycopg.connect(s.database_url("flightdeck"), autocommit=True) as connection:
         roles = {row[0] for row in connection.execute("select rolname from pg_roles")}
         for role in DATABASES:
-            if role not in roles:
-                connection.execute(f"create role {role} login password '{s.secret(f'postgres_{role}')}'".encode())
+            # a secret that was made anew is the password from now on
+            verb = "alter" if role in roles else "create"
+            connection.execute(f"{verb} role {role} login password '{s.secret(f'postgres_{role}')}'".encode())
         databases = {row[0] for row in connection.execute("select datname from pg_database")}
         for database, owner in {"airflow": "airflow", "mlflow": "mlflow", "warehouse": "worker", "source": "world"}.items():
             if database not in databases:
                 connection.execute(f"create database {database} owner {owner}".encode())
                 connection.execute(f"revoke all on database {database} from public".encode())
+        connection.execute("grant pg_monitor to monitor")
         connection.execute("grant connect on database warehouse to serving, reader")
         connection.execute("grant connect on database source to source_reader")
     with psycopg.connect(s.database_url("flightdeck").rsplit("/", 1)[0] + "/warehouse", autocommit=True) as connection:
@@ -169,6 +189,18 @@ def make_databases() -> None:
         connection.execute(sql.SQL("alter database warehouse set flightdeck.timezone = {}").format(sql.Literal(s.timezone)))
     with psycopg.connect(s.database_url("worker"), autocommit=True) as connection:
         connection.execute((ROOT / "ingestion/tables.sql").read_bytes())
+
+
+def make_buckets() -> None:
+    """The buckets of an object store, where it holds a place of ours and lets us make them; a folder needs nothing."""
+    from pyarrow import fs
+
+    places = {place for place in (settings().lake, settings().artifacts, settings().dvc_remote) if place.startswith("s3://")}
+    for place in sorted(places):
+        store, path = fs.FileSystem.from_uri(place + ("&" if "?" in place else "?") + "allow_bucket_creation=true")
+        bucket = path.partition("/")[0]
+        if store.get_file_info(bucket).type == fs.FileType.NotFound:
+            store.create_dir(bucket)
 
 
 def _migrate(progress: Progress) -> None:

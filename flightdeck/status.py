@@ -12,7 +12,9 @@ def services() -> dict[str, dict[str, Any]]:
     """{name: {"url", "healthy"}} of each service."""
     with ThreadPoolExecutor() as pool:
         found = dict(zip(stack.SERVICES, pool.map(stack.healthy, stack.SERVICES), strict=True))
-    addresses = {name: settings().url(name) for name in stack.HEALTH} | {"postgres": f"postgresql://{settings().host}:{settings().port_postgres}"}
+    addresses = {name: settings().public_url(name) for name in stack.HEALTH} | {
+        "postgres": f"postgresql://{settings().host}:{settings().public_port('postgres')}"
+    }
     return {name: {"url": addresses[name], "healthy": healthy} for name, healthy in found.items()}
 
 

@@ -143,7 +143,7 @@ def _parsed() -> Any:
     s = settings()
     os.environ |= {
         "DBT_ENV_SECRET_WORKER": s.secret("postgres_worker"),
-        "FLIGHTDECK_WAREHOUSE_HOST": s.host,
+        "FLIGHTDECK_WAREHOUSE_HOST": s.at("postgres"),
         "FLIGHTDECK_WAREHOUSE_PORT": str(s.port_postgres),
         "DBT_PROJECT_DIR": str(ROOT / "dbt_project"),
         "DBT_PROFILES_DIR": str(ROOT / "dbt_project"),

@@ -30,7 +30,7 @@ CONFIG = """[core]
     dir = {home}/dvc/cache
     type = reflink,hardlink,copy
 ['remote "store"']
-    url = {home}/dvc/remote
+    url = {remote}
 """
 
 
@@ -80,7 +80,7 @@ def workspace(name: str, knobs: Mapping[str, Any]) -> Iterator[Path]:
     folder = home / "work" / name
     shutil.rmtree(folder, ignore_errors=True)
     (folder / ".dvc").mkdir(parents=True, mode=0o700)
-    (folder / ".dvc" / "config").write_text(CONFIG.format(home=home))
+    (folder / ".dvc" / "config").write_text(CONFIG.format(home=home, remote=settings().dvc_remote))
     # what Python leaves beside the code is not the code: `dvc repro` by command must give the same lock
     (folder / ".dvcignore").write_text("__pycache__\n")
     (home / "dvc").mkdir(exist_ok=True, mode=0o700)

@@ -69,7 +69,7 @@ def log(workspace: Path, kind: str, name: str, snapshot_md5: str, tags: dict[str
         with warnings.catch_warnings():
             # two of its own kinds of source take a folder
             warnings.simplefilter("ignore", UserWarning)
-            source = resolve_dataset_source(str(settings().home / "dvc" / "remote"))
+            source = resolve_dataset_source(settings().dvc_remote)
         dataset = MetaDataset(source, name="snapshot", digest=snapshot_md5)._to_mlflow_entity()
         client.log_inputs(run.info.run_id, [mlflow.entities.DatasetInput(dataset, [mlflow.entities.InputTag("mlflow.data.context", "training")])])
         draft = {

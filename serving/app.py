@@ -102,6 +102,16 @@ async def health(_: Request) -> JSONResponse:
     return JSONResponse({"model_version": version, "newest_partition": history, "problem": now.problem})
 
 
+async def ready(_: Request) -> JSONResponse:
+    """For load balancers: whether this process answers right, now. Before the first release it is ready to say that there is none."""
+    release = follower.now.release
+    if follower.now.ledger < 0:
+        return _error(503, "starting", follower.now.problem or "the warehouse has not been read yet")
+    if release and not release.gives_golden_answers():
+        return _error(503, "wrong", f"version {release.version} does not give its golden answers")
+    return JSONResponse({"model_version": release.version if release else None})
+
+
 async def description(_: Request) -> JSONResponse:
     return JSONResponse(openapi())
 
@@ -112,6 +122,6 @@ async def page(_: Request) -> FileResponse:
 
 
 app = Starlette(
-    routes=[Route("/predict", predict, methods=["POST"]), Route("/health", health), Route("/docs.json", description), Route("/", page)],
+    routes=[Route("/predict", predict, methods=["POST"]), Route("/health", health), Route("/ready", ready), Route("/docs.json", description), Route("/", page)],
     exception_handlers={HTTPException: _refused},
 )

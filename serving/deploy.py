@@ -1,5 +1,6 @@
 """The stage `deploy`: a promoted challenger becomes what serves from the next partition on."""
 
+import socket
 import time
 
 import httpx
@@ -67,15 +68,20 @@ def reconcile() -> int | None:
 
 
 def wait_until_served(version: int | None, key: str, seconds: float = 60) -> None:
-    """Until the service answers with `version` and knows the partition `key`; raises NotServed."""
+    """Until each replica answers with `version` and knows the partition `key`; raises NotServed."""
     deadline, said = time.monotonic() + seconds, ""
     while time.monotonic() < deadline:
         try:
-            now = httpx.get(settings().url("serving") + "/health", timeout=5).json()
-            if now["model_version"] == version and (now["newest_partition"] or "") >= key:
+            answers = [httpx.get(f"http://{replica}/health", timeout=5).json() for replica in _replicas()]
+            if all(now["model_version"] == version and (now["newest_partition"] or "") >= key for now in answers):
                 return
-            said = str(now)
-        except (httpx.HTTPError, ValueError) as error:
+            said = str(answers)
+        except (httpx.HTTPError, OSError, ValueError) as error:
             said = str(error)
         time.sleep(0.1)
     raise NotServed(f"after {seconds:.0f} s the service does not serve version {version} with {key}'s history; it says: {said}")
+
+
+def _replicas() -> list[str]:
+    """host:port of every process that serves: all addresses that their common name has now. Behind a load balancer one would answer for all."""
+    return [f"{address}:{settings().port_serving}" for address in sorted(socket.gethostbyname_ex(settings().at("replicas"))[2])]

@@ -18,11 +18,17 @@ class ReleaseRefused(RuntimeError):
 class Release:
     version: int
     model: Model
+    golden: dict[str, Any]
 
     def predict(self, rows: list[list[float]]) -> list[float]:
         """Probabilities for rows of len(FEATURES) floats."""
         found: list[float] = self.model.predict(np.array(rows, dtype=np.float64)).tolist()
         return found
+
+    def gives_golden_answers(self) -> bool:
+        """Whether the rows that the release came with have the answers that they had when it was made, bit for bit."""
+        rows = [[MISSING if value is None else value for value in row] for row in self.golden["rows"]]
+        return bool(self.predict(rows) == self.golden["expected"])
 
 
 def load(manifest: dict[str, Any]) -> Release:
@@ -37,10 +43,9 @@ def _checked(manifest: dict[str, Any]) -> Release:
     version = manifest["model_version"]
     if manifest["features"] != FEATURES:
         raise ReleaseRefused(f"version {version} expects other features than this code makes: {manifest['features']}")
-    release = Release(version, load_model(manifest))
+    release = Release(version, load_model(manifest), manifest["golden"])
     if release.model.features != FEATURES:
         raise ReleaseRefused(f"the file of version {version} was trained on other features: {release.model.features}")
-    rows = [[MISSING if value is None else value for value in row] for row in manifest["golden"]["rows"]]
-    if release.predict(rows) != manifest["golden"]["expected"]:
+    if not release.gives_golden_answers():
         raise ReleaseRefused(f"version {version} does not give its golden answers here")
     return release

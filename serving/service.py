@@ -2,6 +2,7 @@
 
 import bentoml
 
+from flightdeck.token import Token
 from serving.app import app, follower
 
 
@@ -11,7 +12,7 @@ from serving.app import app, follower
     traffic={"timeout": 30},
     logging={"access": {"enabled": False}},
     # spans cost a quarter of a request's time, even when none is sampled
-    tracing={"excluded_urls": "predict,health"},
+    tracing={"excluded_urls": "predict,health,ready"},
 )
 @bentoml.asgi_app(app, path="/", name="flightdeck")
 class Service:
@@ -21,3 +22,7 @@ class Service:
     @bentoml.on_shutdown
     def stop(self) -> None:
         follower.stop()
+
+
+# around all of it, BentoML's own routes too
+Service.add_asgi_middleware(Token)  # type: ignore[attr-defined]

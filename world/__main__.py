@@ -52,7 +52,7 @@ def serve() -> None:
     database.load()
     files.drop()
     timetable.publish()
-    uvicorn.run(app, host=settings().host, port=settings().port_world, access_log=False)
+    uvicorn.run(app, host=settings().bind, port=settings().port_world, access_log=False)
 
 
 @main.command()

@@ -25,7 +25,7 @@ OBSERVED = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "pre
 def send(key: str, purpose: str = "replay") -> dict[str, Any]:
     """Ask for every flight of month `key`; returns what was sent, answered, and by which model version. Before the first release: nothing."""
     facts: dict[str, Any] = {"sent": 0, "answered": 0, "model_versions": []}
-    with httpx.Client(base_url=settings().url("serving"), timeout=30) as client, ThreadPoolExecutor(CLIENTS) as pool:
+    with httpx.Client(base_url=settings().url("serving"), headers=settings().authorization, timeout=30) as client, ThreadPoolExecutor(CLIENTS) as pool:
 
         def ask(batch: tuple[datetime, list[dict[str, Any]]]) -> tuple[int, httpx.Response]:
             headers = {"x-purpose": purpose, "x-requested-at": batch[0].isoformat()}

@@ -120,6 +120,8 @@ create table if not exists ops.alerts (
     at timestamptz not null default clock_timestamp(),
     primary key (partition_key, source, attempt)
 );
+-- When a task last ran: one row.
+create table if not exists ops.canary (one boolean primary key default true check (one), at timestamptz not null);
 reset role;
 
 grant usage on schema landing, raw, staging, intermediate, marts, quarantine, ops to reader;

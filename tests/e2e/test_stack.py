@@ -27,7 +27,7 @@ def test_airflow_and_mlflow_ask_who_it_is(platform: None, service: str, path: st
 
 
 def test_mlflow_s_url_works_as_it_is(platform: None) -> None:
-    assert httpx.get(settings().url("mlflow", "admin") + "/api/2.0/mlflow/experiments/search?max_results=1").is_success
+    assert httpx.get(settings().public_url("mlflow", "admin") + "/api/2.0/mlflow/experiments/search?max_results=1").is_success
 
 
 def test_reader_may_look_and_no_more(platform: None) -> None:

@@ -6,7 +6,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 from flightdeck.settings import settings
 
-REPORTS = settings().url("reports")
+REPORTS = settings().public_url("reports")
 
 
 class FlightdeckPages(AirflowPlugin):
@@ -14,12 +14,12 @@ class FlightdeckPages(AirflowPlugin):
     external_views: ClassVar[list[dict[str, Any]]] = [
         {"name": name, "href": href, "destination": "nav", "category": "browse", "url_route": route}
         for name, href, route in [
-            ("MLflow", settings().url("mlflow"), "mlflow"),
+            ("MLflow", settings().public_url("mlflow"), "mlflow"),
             ("The year", f"{REPORTS}/year/index.html", "year"),
             ("Data Docs", f"{REPORTS}/data-docs/index.html", "data-docs"),
             ("Control charts", f"{REPORTS}/quality/index.html", "control-charts"),
             ("Drift reports", f"{REPORTS}/drift/index.html", "drift"),
             ("dbt docs", f"{REPORTS}/dbt/index.html", "dbt-docs"),
-            ("Serving API", settings().url("serving"), "serving-api"),
+            ("Serving API", settings().public_url("serving"), "serving-api"),
         ]
     ]
