@@ -26,6 +26,7 @@ CONFIG = """[core]
     analytics = false
     check_update = false
     remote = store
+    site_cache_dir = {home}/dvc/site
 [cache]
     dir = {home}/dvc/cache
     type = reflink,hardlink,copy
