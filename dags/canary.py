@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import dag, task
 
 
-@dag(schedule=timedelta(minutes=5), start_date=datetime(2013, 1, 1, tzinfo=UTC), catchup=False, max_active_runs=1, tags=["platform"], doc_md=__doc__)
+@dag(schedule=timedelta(minutes=2), start_date=datetime(2013, 1, 1, tzinfo=UTC), catchup=False, max_active_runs=1, tags=["platform"], doc_md=__doc__)
 def canary() -> None:
     @task(retries=0, priority_weight=10, weight_rule="absolute")
     def sing() -> None:

@@ -4,14 +4,19 @@ import json
 from datetime import datetime
 from typing import Any
 
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from world import api_faults
 from world.data import weather
+
+ANSWERS = Counter("world_answers_total", "Answers of the stations, by route and status", ["route", "status"])
 
 
 class Answer(JSONResponse):
@@ -65,4 +70,30 @@ async def health(_: Request) -> JSONResponse:
     return JSONResponse({"months": len(weather())})
 
 
-app = Starlette(routes=[Route("/weather", observations), Route("/weather/changes", changes), Route("/health", health)])
+async def metrics(_: Request) -> Response:
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+class Counted:
+    """ASGI middleware: how many answers there were, by route and status."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                known = scope["path"] in {route.path for route in ROUTES}
+                ANSWERS.labels(scope["path"] if known else "other", message["status"]).inc()
+            await send(message)
+
+        await self.app(scope, receive, counting)
+
+
+ROUTES = [
+    Route("/weather", observations),
+    Route("/weather/changes", changes),
+    Route("/health", health),
+    Route("/metrics", metrics),
+]
+app = Starlette(routes=ROUTES, middleware=[Middleware(Counted)])
