@@ -13,10 +13,17 @@ BIN := .venv/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
-.PHONY: help demo up down test check bench lock clean
+# What the images call the code in them; from another commit they are built anew in seconds.
+export FLIGHTDECK_CODE ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)$(shell test -z "$$(git status --porcelain --untracked-files=no 2>/dev/null)" || echo +changes)
+COMPOSE := docker compose
+# Which tests; BASE is what `make report` compares with.
+TESTS ?= tests
+BASE ?= origin/main
+
+.PHONY: help demo up down test check bench lock clean report images compose-demo compose-test
 
 help:  ## List the tasks
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: .venv/.done  ## The whole loop on real flights: environment, stack, replay, table (MONTHS=2013-01..2013-03 for fewer)
 	@$(BIN)/flightdeck replay --skip-published "$(MONTHS)"
@@ -27,9 +34,9 @@ up: .venv/.done  ## Start the stack and print where to look
 down:  ## Stop the stack; data stay
 	@if [ -x $(BIN)/flightdeck ]; then $(BIN)/flightdeck down; else echo "nothing was running: there is no environment yet"; fi
 
-test: .venv/.done-dev check  ## Everything that CI runs: checks, then all tests, the loop's on a stack of their own
-	@$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/e2e
-	@$(BIN)/pytest -q tests/e2e
+test: .venv/.done-dev check  ## Everything that CI runs: checks, then all tests, the loop's on a stack of their own (TESTS=tests/ml for fewer)
+	@$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/e2e --ignore tests/compose $(TESTS)
+	@if [ "$(TESTS)" = tests ]; then $(BIN)/pytest -q tests/e2e; fi
 
 check: .venv/.done-dev  ## Format, lint, types, layers, contracts, SQL: under a minute, starts nothing
 	@$(BIN)/ruff format --check --quiet .
@@ -37,10 +44,28 @@ check: .venv/.done-dev  ## Format, lint, types, layers, contracts, SQL: under a 
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo | tail -n 1
 	@$(BIN)/python -m flightdeck.contracts
+	@$(BIN)/actionlint
+	@$(BIN)/hadolint --ignore DL3008 infra/images/Dockerfile
 	@$(BIN)/sqlfluff lint --nocolor --disable-progress-bar dbt_project/models dbt_project/tests | tail -n 20
 
 bench: .venv/.done  ## Measure, into bench.json; what it means is in docs/benchmarks.md
 	@$(BIN)/python -m tests.bench
+
+report: .venv/.done-dev  ## What a change does to data and model, against BASE=origin/main, into report.md
+	@$(BIN)/python -m tests.report $(BASE)
+
+images: .venv/.done-dev  ## Build the images; their bills of material go to sbom/, and known holes end this with an error
+	@$(COMPOSE) build
+	@mkdir -p sbom && for part in "" -serving -celery; do $(BIN)/cyclonedx-py requirements --output-reproducible --output-file sbom/requirements$$part.cdx.json requirements$$part.lock; done
+	@$(BIN)/pip-audit --disable-pip --require-hashes --progress-spinner off -r requirements.lock
+
+compose-demo:  ## The same loop in containers: build, start, replay, table (MONTHS=2013-01..2013-03 for fewer)
+	@$(COMPOSE) build
+	@$(COMPOSE) up --detach --wait
+	@$(COMPOSE) run --rm --no-deps flightdeck replay --skip-published "$(MONTHS)"
+
+compose-test: .venv/.done-dev  ## The containers' tests, in a project of their own: the loop, killed containers, access, monitoring, backup
+	@$(BIN)/pytest -q tests/compose
 
 lock: .venv/.done  ## Resolve the dependencies anew, with hashes, into requirements*.lock
 	@$(COMPILE) pyproject.toml --upgrade -o requirements.lock

@@ -1,17 +1,17 @@
 """canary: a task that only says that it ran; who looks at it knows that tasks run.
 
-Reads nothing. Writes ops.canary.
+Reads nothing. Writes ops.canary, and a file of the state folder.
 Promises: where its last run is older than some minutes, scheduler, executor, API server or warehouse do not work.
 """
 
-from datetime import UTC, datetime, timedelta
-
 from airflow.sdk import dag, task
 
+from flightdeck.orchestration import EVERY_TWO_MINUTES
 
-@dag(schedule=timedelta(minutes=2), start_date=datetime(2013, 1, 1, tzinfo=UTC), catchup=False, max_active_runs=1, tags=["platform"], doc_md=__doc__)
+
+@dag(tags=["platform"], doc_md=__doc__, **EVERY_TWO_MINUTES)
 def canary() -> None:
-    @task(retries=0, priority_weight=10, weight_rule="absolute")
+    @task
     def sing() -> None:
         from flightdeck.canary import sing
 

@@ -1,17 +1,16 @@
 """The command line: `flightdeck --help` lists the commands."""
 
-import functools
 import json
 import os
 import sys
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from flightdeck import deployments, launch, partitions, stack
-from flightdeck.settings import MissingSecret, settings
+from flightdeck import deployments, launch, operations, partitions, stack
+from flightdeck.friendly import friendly
+from flightdeck.settings import settings
 
 if TYPE_CHECKING:
     from flightdeck.output import Progress
@@ -19,29 +18,6 @@ if TYPE_CHECKING:
 
 # what is written at the end of a replay, each by a process of its own
 PAGES = {"gx": "expectations.docs", "dbt": "flightdeck.transform", "quality": "expectations.charts", "year": "monitoring.year"}
-
-
-def _friendly(command: Callable[..., None]) -> Callable[..., None]:
-    """What goes wrong in a known way is one message with its cure; anything else keeps its traceback."""
-
-    @functools.wraps(command)
-    def run(*arguments: Any, **options: Any) -> None:
-        import psycopg
-
-        from flightdeck.airflow_api import AirflowError
-        from flightdeck.parameters import UnknownParameter
-        from flightdeck.replay import ReplayFailed
-
-        try:
-            command(*arguments, **options)
-        except (partitions.InvalidPartition, UnknownParameter) as error:
-            raise click.UsageError(str(error)) from None
-        except psycopg.OperationalError as error:
-            raise click.ClickException(f"the warehouse does not answer ({str(error).strip()}); is the stack up? `flightdeck up`") from None
-        except (stack.StackError, MissingSecret, AirflowError, ReplayFailed) as error:
-            raise click.ClickException(str(error)) from None
-
-    return run
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -57,7 +33,7 @@ def main() -> None:
 
 
 @main.command()
-@_friendly
+@friendly
 def doctor() -> None:
     """Say what this machine lacks; exit 1 if anything."""
     from flightdeck.doctor import findings
@@ -71,7 +47,7 @@ def doctor() -> None:
 
 
 @main.command()
-@_friendly
+@friendly
 def up() -> None:
     """Start the stack, wait until it is healthy, print where to look."""
     from flightdeck.output import Progress
@@ -82,20 +58,7 @@ def up() -> None:
 
 
 @main.command()
-@_friendly
-def migrate() -> None:
-    """Make databases, roles, tables and buckets; `up` does it by itself.
-
-    For where something else starts the services, such as Compose or Kubernetes.
-    """
-    from flightdeck.output import Progress
-
-    with Progress() as progress:
-        stack.migrate(progress.note)
-
-
-@main.command()
-@_friendly
+@friendly
 def down() -> None:
     """Stop the stack; data stay."""
     stopped = stack.down()
@@ -108,7 +71,7 @@ def down() -> None:
 @click.option("--skip-published", is_flag=True, help="Leave out months that are already through the loop.")
 @click.option("--from-raw", is_flag=True, help="Build the marts anew from raw, and ingest nothing.")
 @click.option("--wave", type=click.IntRange(min=1), metavar="N", help="Months on their way at once; 3 unless said.")
-@_friendly
+@friendly
 def replay(first: str, last: str | None, skip_published: bool, from_raw: bool, wave: int | None) -> None:
     """Send the months FROM to TO (YYYY-MM, or FROM..TO in one word) through the whole loop, in Airflow.
 
@@ -149,7 +112,7 @@ def replay(first: str, last: str | None, skip_published: bool, from_raw: bool, w
 @click.option("--set", "settings_", metavar="NAME=VALUE", multiple=True, help="A parameter of params.yaml; VALUE,VALUE is a sweep.")
 @click.option("--partition", metavar="KEY", help="The newest partition to train on; by default the newest published.")
 @click.option("--promote", metavar="RUN", help="Send an experiment's model through the gate, and deploy it if it passes.")
-@_friendly
+@friendly
 def experiment(settings_: tuple[str, ...], partition: str | None, promote: str | None) -> None:
     """Try other parameters: the same pipeline, under MLflow's experiments, and nothing that serves changes.
 
@@ -191,7 +154,7 @@ def experiment(settings_: tuple[str, ...], partition: str | None, promote: str |
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-@_friendly
+@friendly
 def status(as_json: bool) -> None:
     """Show the services' health and each partition's figures; exit 1 if a service is not healthy."""
     from flightdeck import status as now
@@ -214,7 +177,7 @@ def status(as_json: bool) -> None:
 
 @main.command()
 @click.argument("name", type=click.Choice(["airflow", "lake", "mlflow", "reports", "serving", "warehouse", "world"]))
-@_friendly
+@friendly
 def url(name: str) -> None:
     """Print a URL that works as it is: with user and password where one is needed.
 
@@ -250,6 +213,9 @@ def _where() -> None:
     click.echo("\n  sign in to Airflow and MLflow as admin; the passwords:")
     click.echo(f"  {settings().home}/secrets/airflow_admin and mlflow_admin (or: flightdeck url airflow)")
 
+
+for command in (operations.migrate, operations.backup, operations.restore):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

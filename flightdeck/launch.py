@@ -14,7 +14,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from flightdeck import orphans
+from flightdeck import logs, orphans
 from flightdeck.secrets import write_private
 from flightdeck.settings import ROOT, settings
 
@@ -134,10 +134,11 @@ def mlflow_environment() -> Environment:
 def mlflow() -> list[str]:
     s = settings()
     os.environ |= mlflow_environment()
+    options = ["--uvicorn-opts", f"--log-config {written(s.home / 'mlflow' / 'logging.json', json.dumps(logs.UVICORN))}"] if s.logs_as == "json" else []
     hosts = ",".join(f"{host}:{s.port_mlflow}" for host in dict.fromkeys([s.host, "localhost", s.at("mlflow")]))
     return [
         str(BIN / "mlflow"), "server", "--app-name", "basic-auth", "--host", s.bind, "--port", str(s.port_mlflow), "--workers", "1",
-        "--artifacts-destination", s.artifacts, "--serve-artifacts", "--allowed-hosts", hosts,
+        "--artifacts-destination", s.artifacts, "--serve-artifacts", "--allowed-hosts", hosts, *options,
     ]  # fmt: skip
 
 
@@ -156,6 +157,8 @@ SERVICES: dict[str, Callable[[], list[str]]] = {
     "airflow-api-server": lambda: airflow("api-server"),
     # their log servers would listen on every interface; on one machine the API server reads the files themselves
     "airflow-scheduler": lambda: airflow("scheduler", "--skip-serve-logs"),
+    # an overlay's: tasks of a broker
+    "airflow-worker": lambda: airflow("celery", "worker", "--skip-serve-logs", "--concurrency", "3", "--without-gossip", "--without-mingle"),
     "airflow-dag-processor": lambda: airflow("dag-processor"),
     "airflow-triggerer": lambda: airflow("triggerer", "--skip-serve-logs"),
 }

@@ -3,6 +3,8 @@
 What is published, `status` and the order of the learning stages all read it. Readers trust only partitions that it calls published.
 """
 
+import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,10 +14,12 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from flightdeck import deployments, logs
 from flightdeck.code import code_version
 from flightdeck.partitions import partition
 from flightdeck.warehouse import Connection, Row, connect, lock, lock_until_end, query
 
+log = logging.getLogger("flightdeck.stages")
 # These end an attempt well; `published` is the word of the stages that publish data.
 ENDED = ["published", "done"]
 # These are done again when a partition is reopened; the good end of every other stage stays a fact.
@@ -94,7 +98,10 @@ def step(attempt: Attempt) -> Iterator[Attempt]:
     An attempt that a newer one has overtaken just ends, as `superseded`, which is said once: its work is being done.
     """
     try:
-        yield attempt
+        serves = deployments.champion()
+        with logs.within(partition=attempt.key, stage=attempt.stage, attempt=attempt.number, release=serves and serves["model_version"]):
+            yield attempt
+            log.info("%s of %s: %s", attempt.stage, attempt.key, json.dumps(attempt.facts, default=str)[:1000])
     except Superseded as overtaken:
         if not attempt.facts.get("superseded"):
             attempt.facts |= {"superseded": True, "reason": str(overtaken)}

@@ -27,6 +27,14 @@ MOST_WAITING = timedelta(hours=12)
 # A month's run comes when the month has closed, a plan's run before the month begins.
 MONTHLY = {"cron": "0 0 3 * *", "timezone": settings().timezone, "run_offset": -1, "key_format": "%Y-%m"}
 PLANNED = MONTHLY | {"cron": "0 0 20 * *", "run_offset": 1}
+# What stands outside of the loop, and goes before it: it takes a moment, and says that tasks run at all.
+EVERY_TWO_MINUTES: dict[str, Any] = {
+    "schedule": timedelta(minutes=2),
+    "start_date": datetime(2013, 1, 1, tzinfo=UTC),
+    "catchup": False,
+    "max_active_runs": 1,
+    "default_args": {"retries": 1, "retry_delay": timedelta(seconds=5), "weight_rule": "absolute", "priority_weight": 10},
+}
 # the first place in the loop that learns; before it are data
 LEARNS = 4
 

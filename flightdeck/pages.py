@@ -11,6 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from flightdeck import logs
 from flightdeck.exporter import registry
 from flightdeck.settings import settings
 from flightdeck.token import Token
@@ -35,4 +36,4 @@ def site() -> Starlette:
 
 
 if __name__ == "__main__":
-    uvicorn.run(site(), host=settings().bind, port=settings().port_reports, access_log=False)
+    uvicorn.run(site(), host=settings().bind, port=settings().port_reports, access_log=False, log_config=logs.uvicorn())

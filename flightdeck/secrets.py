@@ -14,7 +14,7 @@ NAMES = [
     *(f"postgres_{role}" for role in get_args(Role)),
     "airflow_admin", "airflow_jwt", "airflow_fernet", "airflow_session",
     "mlflow_admin", "mlflow_session",
-    "token", "s3_key", "s3_secret",
+    "token", "s3_key", "s3_secret", "broker",
 ]  # fmt: skip
 
 
@@ -40,6 +40,7 @@ def ensure() -> None:
 SHARES = {
     "airflow": [
         "airflow_admin", "airflow_jwt", "airflow_fernet", "airflow_session", "mlflow_admin", "token", "aws_credentials",
+        "broker_url", "celery_results",
         *(f"postgres_{role}" for role in ("airflow", "worker", "reader", "source_reader")),
     ],
     "mlflow": ["postgres_mlflow", "mlflow_admin", "mlflow_session", "aws_credentials"],
@@ -50,9 +51,10 @@ SHARES = {
     "postgres": ["postgres_flightdeck"],
     "objects": ["s3.json"],
     "prometheus": ["token"],
+    "broker": ["redis.conf"],
 }  # fmt: skip
 # whose images have users of their own choice
-FOREIGN = {"postgres", "objects", "prometheus"}
+FOREIGN = {"postgres", "objects", "prometheus", "broker"}
 
 
 def share(place: Path) -> None:
@@ -63,6 +65,10 @@ def share(place: Path) -> None:
     write_private(secrets_ / "aws_credentials", f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
     identity = {"name": "flightdeck", "credentials": [{"accessKey": key, "secretKey": secret}], "actions": ["Admin", "Read", "Write", "List"]}
     write_private(secrets_ / "s3.json", json.dumps({"identities": [identity]}))
+    broker = settings().secret("broker")
+    write_private(secrets_ / "redis.conf", f"requirepass {broker}\nbind 0.0.0.0\nprotected-mode yes\nappendonly yes\ndir /data\n")
+    write_private(secrets_ / "broker_url", f"redis://:{broker}@broker:6379/0")
+    write_private(secrets_ / "celery_results", settings().database_url("airflow", "+psycopg2").replace("postgresql", "db+postgresql"))
     for container, names in SHARES.items():
         if (place / container).is_dir():
             (place / container).chmod(0o755 if container in FOREIGN else 0o700)

@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     alert_webhook: str = ""
     # Whether predictions and reports ask for the secret `token`, as Bearer or as a password.
     token: bool = False
+    # The form of the services' log lines.
+    logs_as: Literal["text", "json"] = "text"
     # What this code calls itself in the ledger; empty: the git commit.
     code: str = ""
 

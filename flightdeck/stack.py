@@ -209,10 +209,13 @@ def _migrate(progress: Progress) -> None:
     if stamp.exists() and stamp.read_bytes() == version:
         return
     progress("making the tables of Airflow and MLflow, reading the dbt project")
-    tasks: Tasks = {
+    side_by_side("migrate", migrations())
+    stamp.write_bytes(version)
+
+
+def migrations() -> Tasks:
+    return {
         "airflow": ([str(BIN / "airflow"), "db", "migrate"], airflow_environment()),
         "mlflow": ([str(BIN / "mlflow"), "db", "upgrade", settings().database_url("mlflow", "+psycopg2")], mlflow_environment()),
         "dbt": ([sys.executable, "-m", "flightdeck.transform"], {}),
     }
-    side_by_side("migrate", tasks)
-    stamp.write_bytes(version)

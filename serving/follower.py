@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import psycopg
 
+from flightdeck import logs
 from flightdeck.registry import RegistryError
 from flightdeck.warehouse import Connection, connect
 from serving.reference import Reference
@@ -61,6 +62,7 @@ class Follower:
         if newest and newest["id"] != now.deployment:
             try:
                 now = replace(now, release=load(newest["release"]), deployment=newest["id"])
+                logs.about["release"] = newest["release"]["model_version"]
                 log.info("version %s serves", newest["release"]["model_version"])
             except (ReleaseRefused, RegistryError) as error:
                 now = replace(now, problem=str(error))

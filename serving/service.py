@@ -2,6 +2,7 @@
 
 import bentoml
 
+from flightdeck import logs
 from flightdeck.token import Token
 from serving.app import app, follower
 
@@ -17,6 +18,7 @@ from serving.app import app, follower
 @bentoml.asgi_app(app, path="/", name="flightdeck")
 class Service:
     def __init__(self) -> None:
+        logs.as_json()
         follower.start()
 
     @bentoml.on_shutdown

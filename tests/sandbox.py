@@ -21,14 +21,15 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def environment(home: str) -> dict[str, str]:
-    """The settings for a stack in the state folder `home`, on ports that are free now.
+def free_ports() -> Iterator[int]:
+    """Ports that are free now, below those that Linux gives to connections: by the time a service starts, a connection may have taken one of them."""
+    return filter(_is_free, random.sample(range(20_000, 32_000), 500))
 
-    Below those that Linux gives to connections: by the time a service starts, a connection may have taken one of them.
-    """
-    free = filter(_is_free, random.sample(range(20_000, 32_000), 500))
+
+def environment(home: str) -> dict[str, str]:
+    """The settings for a stack in the state folder `home`, on ports that are free now."""
     names = ("AIRFLOW", "MLFLOW", "SERVING", "REPORTS", "WORLD", "POSTGRES")
-    return {"FLIGHTDECK_HOME": home} | {f"FLIGHTDECK_PORT_{name}": str(port) for name, port in zip(names, free, strict=False)}
+    return {"FLIGHTDECK_HOME": home} | {f"FLIGHTDECK_PORT_{name}": str(port) for name, port in zip(names, free_ports(), strict=False)}
 
 
 def processes(home: str) -> Iterator[psutil.Process]:

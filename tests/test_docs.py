@@ -79,7 +79,7 @@ def test_every_path_exists(name: str) -> None:
 
 
 def test_every_word_of_the_code_occurs_in_it() -> None:
-    code = "".join(_text(name) for name in FILES if name.endswith((".py", ".sql", ".yml", ".yaml", ".toml", ".conf", ".cfg")) or name == "Makefile")
+    code = "".join(_text(name) for name in FILES if name.endswith((".py", ".sql", ".yml", ".yaml", ".toml", ".conf", ".cfg", ".env")) or name == "Makefile")
     known = set(re.findall(r"\w+", code))
     words = [
         (name, word)

@@ -1,11 +1,11 @@
-"""Loaded by every Airflow process. The scheduler's tasks are forks of it: what it has imported, they need not import again.
+"""Loaded by every Airflow process. Tasks are forks of the scheduler, or of a worker: what it has imported, they need not import again.
 
 Imports only: OpenMP must not have run in a process that forks.
 """
 
 import sys
 
-if "scheduler" in sys.argv:
+if {"scheduler", "worker"} & set(sys.argv):
     import gc
     import logging
 

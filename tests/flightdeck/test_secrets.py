@@ -67,3 +67,17 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("FLIGHTDECK_HOME", str(tmp_path))
     found = Settings()
     assert (found.port_serving, found.monitor_awaits, found.reports) == (3999, [], tmp_path / "reports")
+
+
+def test_each_container_gets_its_own_secrets_and_no_others(folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "share"
+    for name in secrets.SHARES:
+        (place / name).mkdir(parents=True)
+    secrets.share(place)
+    assert {name: {file.name for file in (place / name).iterdir()} for name in secrets.SHARES} == {name: set(files) for name, files in secrets.SHARES.items()}
+    # only who administers may become everybody, and nobody who faces the outside may
+    assert [name for name, files in secrets.SHARES.items() if "postgres_flightdeck" in files] == ["postgres"]
+    assert {file.stat().st_mode & 0o777 for file in (place / "serving").iterdir()} == {0o400}
+    first = {file: file.read_text() for file in place.rglob("*") if file.is_file()}
+    secrets.share(place)
+    assert {file: file.read_text() for file in place.rglob("*") if file.is_file()} == first

@@ -130,3 +130,17 @@ def test_as_many_instances_as_allowed_are_answered(serving: int, client: httpx.C
     answer = client.post("/predict", json={"instances": [ASKED] * MOST_INSTANCES}, headers={"x-purpose": "probe"})
     assert answer.status_code == 200
     assert len({one["prediction_id"] for one in answer.json()["predictions"]}) == MOST_INSTANCES
+
+
+def test_ready_while_the_golden_answers_are_given(
+    release: Make, deployed: Deploy, look: Look, client: httpx.Client, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client.get("/ready").status_code == 503
+    deployed(release())
+    look()
+    now = follower.now.release
+    assert now
+    assert client.get("/ready").json() == {"model_version": now.version}
+    monkeypatch.setitem(now.golden, "expected", [0.0, 0.0])
+    wrong = client.get("/ready")
+    assert (wrong.status_code, wrong.json()["error"]) == (503, "wrong")

@@ -36,7 +36,7 @@ def test_the_description_has_exactly_our_routes_and_their_methods(service: httpx
     described = service.get("/docs.json").json()
     assert described == openapi()
     assert set(described["paths"]) == {route.path for route in app.routes} - {"/", "/docs.json"}
-    assert {path: set(operations) for path, operations in described["paths"].items()} == {"/predict": {"post"}, "/health": {"get"}}
+    assert {path: set(operations) for path, operations in described["paths"].items()} == {"/predict": {"post"}, "/health": {"get"}, "/ready": {"get"}}
     assert service.post("/health").status_code == 405
 
 
