@@ -1,6 +1,7 @@
-"""The commands of those who operate the platform: set-up, backup, restore."""
+"""The commands of those who operate the platform: set-up, backup, restore, releases between environments."""
 
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -55,3 +56,39 @@ def restore(place: Path) -> None:
         stack.make_buckets()
         manifest = backups.restore(place, progress.note)
     click.echo(f"restored what was written at {manifest['at']}; {len(manifest['tables'])} tables are equal to it")
+
+
+@click.group()
+def release() -> None:
+    """Carry what serves from one environment to another, as one file.
+
+    \b
+    staging$ flightdeck release export > release.json
+    prod$    flightdeck release import release.json
+    prod$    flightdeck experiment --promote RUN
+    """
+
+
+@release.command(name="export")
+@friendly
+def export() -> None:
+    """Print the release that serves, model included, as JSON."""
+    from ml.transfer import TransferRefused, export
+
+    try:
+        click.echo(export())
+    except TransferRefused as error:
+        raise click.ClickException(str(error)) from None
+
+
+@release.command(name="import")
+@click.argument("file", type=click.File())
+@friendly
+def take_in(file: TextIO) -> None:
+    """Check the release in FILE (- is the standard input), and log it as a run; print the run, for `experiment --promote`."""
+    from ml.transfer import TransferRefused, take_in
+
+    try:
+        click.echo(take_in(file.read(), file.name))
+    except TransferRefused as error:
+        raise click.ClickException(str(error)) from None

@@ -70,9 +70,11 @@ def share(place: Path) -> None:
     write_private(secrets_ / "broker_url", f"redis://:{broker}@broker:6379/0")
     write_private(secrets_ / "celery_results", settings().database_url("airflow", "+psycopg2").replace("postgresql", "db+postgresql"))
     for container, names in SHARES.items():
-        if (place / container).is_dir():
-            (place / container).chmod(0o755 if container in FOREIGN else 0o700)
-        for name in names if (place / container).is_dir() else []:
+        # of a container that an overlay brings there is a folder in the image, and no volume over it
+        if not os.access(place / container, os.W_OK):
+            continue
+        (place / container).chmod(0o755 if container in FOREIGN else 0o700)
+        for name in names:
             copy = place / container / name
             write_private(copy, (secrets_ / name).read_text())
             copy.chmod(0o444 if container in FOREIGN else 0o400)

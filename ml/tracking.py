@@ -64,7 +64,7 @@ def log(workspace: Path, kind: str, name: str, snapshot_md5: str, tags: dict[str
         _end_what_was_killed(client, experiment, tags["partition_key"])
     run = client.create_run(experiment, run_name=name, tags=tags)
     try:
-        model_id = _log_model(client, workspace, run.info, text, knobs, golden)
+        model_id = log_model(client, workspace, run.info, text, knobs["train"]["learner"], golden)
         _log_values(client, run.info.run_id, model_id, knobs, metrics)
         with warnings.catch_warnings():
             # two of its own kinds of source take a folder
@@ -136,11 +136,10 @@ def _evidence(workspace: Path) -> tuple[dict[str, Any], list[dict[str, Any]], di
     return json.loads((workspace / "metrics.json").read_text()), tested, golden
 
 
-def _log_model(client: mlflow.MlflowClient, workspace: Path, run: Any, text: str, knobs: dict[str, Any], golden: dict[str, Any]) -> str:
+def log_model(client: mlflow.MlflowClient, workspace: Path, run: Any, text: str, name: str, golden: dict[str, Any]) -> str:
     """The model with its signature and example, its file as it is; returns its id."""
     folder = str(workspace / "logged")
     example = pd.DataFrame(golden["rows"], columns=FEATURES, dtype=np.float64)
-    name = knobs["train"]["learner"]
     learner(name).log(folder, text, signature=SIGNATURE, input_example=example)
     if (Path(folder) / learner(name).FILE).read_text() != text:
         raise RuntimeError(f"MLflow has not saved the {name} model as it was trained: its bytes differ")

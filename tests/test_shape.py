@@ -141,7 +141,7 @@ def test_import_contracts_hold() -> None:
 def test_import_contracts_forget_no_module() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     shared = next(contract for contract in contracts if contract["name"] == "the rest of flightdeck imports no stage")
-    modules = {f"flightdeck.{path.stem}" for path in (ROOT / "flightdeck").glob("*.py")} - {"flightdeck.__init__", "flightdeck.cli"}
+    modules = {f"flightdeck.{path.stem}" for path in (ROOT / "flightdeck").glob("*.py")} - {"flightdeck.__init__", "flightdeck.cli", "flightdeck.operations"}
     assert set(shared["source_modules"]) == modules
     outside = next(contract for contract in contracts if contract.get("forbidden_modules") == ["world"])
     assert {module for module in outside["source_modules"] if module.startswith("dags.")} == {f"dags.{path.stem}" for path in DAGS} - {"dags.world"}

@@ -31,7 +31,9 @@ class Compose:
         command = ["docker", "compose", *self.options, *arguments]
         done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout)
         if done.returncode:
-            raise AssertionError(f"{' '.join(arguments)}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+            ended = [each["Id"] for each in self.containers() if each["State"]["ExitCode"]] if arguments[0] == "up" else []
+            logs = "".join(subprocess.run(["docker", "logs", "--tail", "20", each], capture_output=True, text=True).stderr for each in ended)
+            raise AssertionError(f"{' '.join(arguments)}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}\n{logs}")
         return done.stdout
 
     def started(self, *arguments: str) -> "subprocess.Popen[str]":
