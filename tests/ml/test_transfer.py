@@ -1,5 +1,6 @@
 """A release that is carried to another environment is the same one there, or is refused."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -57,7 +58,7 @@ def changed(document: str, **release: Any) -> str:
         (lambda document: changed(document, model=json.loads(document)["model"].replace("leaf_value=", "leaf_value=9", 1)), "sha256 is another"),
         (lambda document: changed(document, golden=json.loads(document)["release"]["golden"] | {"expected": [0.5] * 5}), "golden answers"),
         (lambda document: changed(document, learner="pickle"), "is not one of"),
-        (lambda document: changed(document, model="no model"), "InvalidModel"),
+        (lambda document: changed(document, model="no model", sha256=hashlib.sha256(b"no model").hexdigest()), "InvalidModel"),
         (lambda document: json.dumps({"model": "x"}), "KeyError"),
         (lambda document: document[:100], "is no release"),
         (lambda document: "[]", "TypeError"),
