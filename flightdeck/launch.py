@@ -16,7 +16,7 @@ from pathlib import Path
 
 from flightdeck import logs, orphans
 from flightdeck.secrets import write_private
-from flightdeck.settings import ROOT, settings
+from flightdeck.settings import ROOT, MissingSecret, settings
 
 Environment = dict[str, str]
 BIN = Path(sys.executable).parent
@@ -135,7 +135,9 @@ def mlflow() -> list[str]:
     s = settings()
     os.environ |= mlflow_environment()
     options = ["--uvicorn-opts", f"--log-config {written(s.home / 'mlflow' / 'logging.json', json.dumps(logs.UVICORN))}"] if s.logs_as == "json" else []
-    hosts = ",".join(f"{host}:{s.port_mlflow}" for host in dict.fromkeys([s.host, "localhost", s.at("mlflow")]))
+    # what a request may call it: as people do, and as the other services do
+    people = s.public_port("mlflow")
+    hosts = ",".join(dict.fromkeys([f"{s.host}:{people}", f"localhost:{people}", f"{s.at('mlflow')}:{s.port_mlflow}", f"127.0.0.1:{s.port_mlflow}"]))
     return [
         str(BIN / "mlflow"), "server", "--app-name", "basic-auth", "--host", s.bind, "--port", str(s.port_mlflow), "--workers", "1",
         "--artifacts-destination", s.artifacts, "--serve-artifacts", "--allowed-hosts", hosts, *options,
@@ -167,7 +169,10 @@ SERVICES: dict[str, Callable[[], list[str]]] = {
 def main(service: str) -> None:
     os.environ |= common() | {orphans.MARK: service}
     orphans.end()
-    command = SERVICES[service]()
+    try:
+        command = SERVICES[service]()
+    except MissingSecret as error:
+        sys.exit(f"{service} does not start: {error}")
     executable = shutil.which(command[0]) or command[0]
     os.execv(executable, command)
 

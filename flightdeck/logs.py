@@ -50,6 +50,7 @@ def uvicorn() -> dict[str, Any]:
 def as_json() -> None:
     """Give every handler that a tool has set up this form, where the setting says so."""
     if settings().logs_as == "json":
+        logging.getLogger("flightdeck").setLevel(logging.INFO)
         loggers = [logging.getLogger(), *(logging.getLogger(name) for name in list(logging.Logger.manager.loggerDict))]
         for handler in {handler for logger in loggers for handler in logger.handlers}:
             handler.setFormatter(Json())

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import TextIO
 
 import click
+import psutil
 
 from flightdeck import stack
+from flightdeck.doctor import MEMORY_GB
 from flightdeck.friendly import friendly
 
 
@@ -18,6 +20,9 @@ def migrate() -> None:
     """
     from flightdeck.output import Progress
 
+    memory = psutil.virtual_memory().total / 1e9
+    if memory < MEMORY_GB:
+        raise stack.StackError(f"this machine, or the engine's, has {memory:.1f} GB of memory; the platform needs {MEMORY_GB}")
     with Progress() as progress:
         stack.migrate(progress.note)
 

@@ -79,7 +79,7 @@ class Settings(BaseSettings):
         try:
             return path.read_text().strip()
         except FileNotFoundError:
-            raise MissingSecret(f"no secret at {path}; `flightdeck up` makes it") from None
+            raise MissingSecret(f"no secret at {path}; `flightdeck up` makes it, in containers the service `secrets`") from None
 
     def database_url(self, role: Role, driver: str = "") -> str:
         """The PostgreSQL URL of `role`, e.g. driver='+psycopg2' for SQLAlchemy; generated passwords need no quoting."""

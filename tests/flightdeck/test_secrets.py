@@ -49,7 +49,7 @@ def test_a_private_file_replaces_an_open_one(tmp_path: Path) -> None:
 
 
 def test_a_missing_secret_names_its_file_and_the_cure(tmp_path: Path) -> None:
-    with pytest.raises(MissingSecret, match=r"postgres_worker; `flightdeck up` makes it"):
+    with pytest.raises(MissingSecret, match=r"postgres_worker; `flightdeck up` makes it, in containers the service `secrets`"):
         Settings(home=tmp_path).database_url("worker")
 
 
