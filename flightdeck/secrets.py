@@ -33,7 +33,7 @@ def ensure() -> None:
     for name in NAMES:
         if not (folder / name).exists():
             # 32 bytes in URL-safe base64: also the form that Airflow's Fernet key must have
-            write_private(folder / name, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() if "fernet" in name else secrets.token_urlsafe(24))
+            write_private(folder / name, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() if "fernet" in name else secrets.token_urlsafe(48))
 
 
 # Which files a container gets: its own volume has no others.
