@@ -35,8 +35,8 @@ down:  ## Stop the stack; data stay
 	@if [ -x $(BIN)/flightdeck ]; then $(BIN)/flightdeck down; else echo "nothing was running: there is no environment yet"; fi
 
 test: .venv/.done-dev check  ## Everything that CI runs: checks, then all tests, the loop's on a stack of their own (TESTS=tests/ml for fewer)
-	@$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/e2e --ignore tests/compose $(TESTS)
-	@if [ "$(TESTS)" = tests ]; then $(BIN)/pytest -q tests/e2e; fi
+	@$(if $(filter tests/e2e,$(TESTS)),,$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/e2e --ignore tests/compose $(TESTS))
+	@$(if $(filter tests tests/e2e,$(TESTS)),$(BIN)/pytest -q tests/e2e)
 
 check: .venv/.done-dev  ## Format, lint, types, layers, contracts, SQL: under a minute, starts nothing
 	@$(BIN)/ruff format --check --quiet .
@@ -45,7 +45,7 @@ check: .venv/.done-dev  ## Format, lint, types, layers, contracts, SQL: under a 
 	@$(BIN)/lint-imports --no-logo | tail -n 1
 	@$(BIN)/python -m flightdeck.contracts
 	@$(BIN)/actionlint
-	@$(BIN)/hadolint --ignore DL3008 infra/images/Dockerfile
+	@$(BIN)/hadolint --no-color --ignore DL3008 infra/images/Dockerfile
 	@$(BIN)/sqlfluff lint --nocolor --disable-progress-bar dbt_project/models dbt_project/tests | tail -n 20
 
 bench: .venv/.done  ## Measure, into bench.json; what it means is in docs/benchmarks.md

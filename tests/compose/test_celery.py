@@ -45,6 +45,7 @@ def test_a_month_comes_through_although_a_worker_is_lost(project: Compose) -> No
     query = "select hostname from task_instance where state = 'success' and dag_id <> 'canary' and hostname <> ''"
     hosts = set(project("exec", "-T", "postgres", "psql", "-U", "flightdeck", "-d", "airflow", "-p", "5442", "-Atc", query).split())
     assert {each["Config"]["Hostname"] for each in workers} <= hosts
+    assert [each["RestartCount"] > 0 for each in project.containers() if each["Id"] == workers[0]["Id"]] == [True]
 
 
 def test_nobody_outside_its_network_reaches_the_broker(project: Compose) -> None:

@@ -57,7 +57,7 @@ def test_containers_may_do_little(compose: Compose) -> None:
         for bindings in (host["PortBindings"] or {}).values():
             assert [binding["HostIp"] for binding in bindings] == ["127.0.0.1"], name
         own = name not in {"postgres", "objects", "prometheus", "alertmanager"}
-        assert not own or each["Config"]["User"] == "flightdeck", name
+        assert not own or each["Config"]["User"] == "10001", name
 
 
 def test_a_container_sees_its_own_secrets_only(compose: Compose) -> None:
@@ -132,6 +132,9 @@ def replayed(compose: Compose) -> dict[str, Any]:
         output, _ = replay.communicate(timeout=1500)
         assert replay.returncode == 0, output
     compose.healthy()
+    # each was really gone, and came back by itself
+    restarted = {service(each) for each in compose.containers() if each["RestartCount"]}
+    assert set(KILLED) <= restarted
     return compose.status()
 
 
