@@ -14,7 +14,7 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
 # What the images call the code in them; from another commit they are built anew in seconds.
-export FLIGHTDECK_CODE ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)$(shell test -z "$$(git status --porcelain --untracked-files=no 2>/dev/null)" || echo +changes)
+images compose-demo compose-test: export FLIGHTDECK_CODE = $(shell git rev-parse --short=12 HEAD)$(shell test -z "$$(git status --porcelain --untracked-files=no)" || echo +changes)
 COMPOSE := docker compose
 # Which tests; BASE is what `make report` compares with.
 TESTS ?= tests

@@ -42,7 +42,7 @@ def test_everything_comes_back_and_the_loop_goes_on(project: Compose, tmp_path: 
     assert tables["warehouse.ops.ledger"].partition("/")[0] != "0"
 
     project("down", "--volumes", "--timeout", "20")
-    project("run", "--rm", "--no-deps", "-v", f"{tmp_path}:/backup", "--entrypoint", "sh", "flightdeck", "-c", "cp /backup/keys/* /state/secrets/")
+    project("run", "--rm", "--no-deps", "-v", f"{tmp_path}:/backup", "secrets", "sh", "-c", "cp /backup/keys/* /state/secrets/")
     project("up", "--detach", "--wait", "postgres", "objects")
     # one byte of the backup is another: nothing is restored
     broken = tmp_path / "1" / "databases" / "source"
