@@ -101,7 +101,7 @@ def test_dvc_repro_by_command_gives_the_same_lock_and_model(trained: dict[str, A
     with pipeline.workspace("by-command", pipeline.with_partitions(parameters(), KEYS[1])) as made:
         fresh = shutil.copytree(made, tmp_path / "fresh")
     # a cache of its own: nothing may come from what the pipeline has committed
-    (fresh / ".dvc" / "config").write_text(pipeline.CONFIG.format(home=tmp_path))
+    (fresh / ".dvc" / "config").write_text(pipeline.CONFIG.format(home=tmp_path, remote=tmp_path / "dvc/remote"))
     done = subprocess.run([BIN / "dvc", "repro", "--no-run-cache"], cwd=fresh, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert hashlib.sha256((fresh / "model" / "model.lgb").read_bytes()).hexdigest() == trained["outputs"]["release"]["sha256"]
@@ -112,7 +112,9 @@ def test_the_snapshot_of_a_release_can_be_pulled_from_the_store(trained: dict[st
     release = trained["outputs"]["release"]
     folder = tmp_path / "pulled"
     (folder / ".dvc").mkdir(parents=True)
-    configuration = pipeline.CONFIG.format(home=settings().home).replace(f"dir = {settings().home}/dvc/cache", f"dir = {tmp_path}/cache")
+    configuration = pipeline.CONFIG.format(home=settings().home, remote=settings().dvc_remote).replace(
+        f"dir = {settings().home}/dvc/cache", f"dir = {tmp_path}/cache"
+    )
     (folder / ".dvc" / "config").write_text(configuration)
     for file in ("dvc.yaml", "dvc.lock", "params.yaml"):
         (folder / file).write_bytes(registry.artifact(f"{release['artifact'].split('/')[0]}/{release['run_id']}/artifacts/{file}"))
