@@ -43,9 +43,16 @@ def backup(place: Path, secrets: Path | None, tell: Progress) -> dict[str, Any]:
         raise BackupFailed(f"{place} is not empty; a backup needs a folder of its own")
     for folder in (place / "databases", place / "objects", place / "state"):
         folder.mkdir(parents=True, mode=0o700)
+    tables: dict[str, str] = {}
     for name in NAMES:
         tell(f"database {name}")
-        _run("pg_dump", "--format=custom", f"--file={place / 'databases' / name}", f"--dbname={name}")
+        # services go on writing: the sums are of the very moment that is dumped
+        with _connect(name) as connection, connection.transaction():
+            connection.execute("set transaction isolation level repeatable read, read only")
+            row = connection.execute("select pg_export_snapshot()").fetchone()
+            snapshot = f"--snapshot={row[0] if row else ''}"
+            _run("pg_dump", "--format=custom", snapshot, f"--file={place / 'databases' / name}", f"--dbname={name}")
+            tables |= _sums(name, connection)
     for name in OBJECTS:
         tell(f"objects of {name}")
         _copy(getattr(settings(), name), str(place / "objects" / name))
@@ -56,7 +63,7 @@ def backup(place: Path, secrets: Path | None, tell: Progress) -> dict[str, Any]:
         shutil.copytree(settings().home / "secrets", secrets)
         secrets.chmod(0o700)
     tell("checksums")
-    manifest = {"at": datetime.now(UTC).isoformat(), "code": code_version(), "tables": checksums(), "files": _files(place)}
+    manifest = {"at": datetime.now(UTC).isoformat(), "code": code_version(), "tables": tables, "files": _files(place)}
     (place / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
     return manifest
 
@@ -103,13 +110,19 @@ def _proved(place: Path) -> dict[str, Any]:
 
 def checksums() -> dict[str, str]:
     """{database.schema.table: "rows/sum of its rows' hashes"}; the order of rows does not matter."""
-    found = {}
+    found: dict[str, str] = {}
     for database in NAMES:
         with _connect(database) as connection:
-            for (table,) in connection.execute(TABLES).fetchall():
-                query = f"select count(*) || '/' || coalesce(sum(hashtextextended(t::text, 0)::numeric), 0) from {table} t"
-                row = connection.execute(query.encode()).fetchone()
-                found[f"{database}.{table}"] = row[0] if row else ""
+            found |= _sums(database, connection)
+    return found
+
+
+def _sums(database: str, connection: psycopg.Connection[tuple[Any, ...]]) -> dict[str, str]:
+    found = {}
+    for (table,) in connection.execute(TABLES).fetchall():
+        query = f"select count(*) || '/' || coalesce(sum(hashtextextended(t::text, 0)::numeric), 0) from {table} t"
+        row = connection.execute(query.encode()).fetchone()
+        found[f"{database}.{table}"] = row[0] if row else ""
     return found
 
 
