@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from expectations.alert import Alert, send
 from expectations.control import Judged, configuration, judge, rule
 from expectations.profile import history, keep, measure
+from flightdeck.alert import Alert, send
 from flightdeck.ledger import Attempt
 from flightdeck.partitions import partition
 from flightdeck.warehouse import Connection, connect, query

@@ -79,7 +79,9 @@ def restore(place: Path, tell: Progress) -> dict[str, Any]:
         with _connect(name) as connection:
             for schema in _schemas(connection):
                 connection.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(schema)))
+            # as a new database has it: a dump says what differs from that
             connection.execute("create schema if not exists public authorization pg_database_owner")
+            connection.execute("grant usage on schema public to public")
         _run("pg_restore", "--exit-on-error", "--single-transaction", "--clean", "--if-exists", f"--dbname={name}", str(place / "databases" / name))
     for name in OBJECTS:
         tell(f"objects of {name}")

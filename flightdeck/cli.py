@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flightdeck import deployments, launch, operations, partitions, stack
+from flightdeck import deployments, launch, operations, partitions, rollouts, stack
 from flightdeck.friendly import friendly
 from flightdeck.settings import settings
 
@@ -214,7 +214,7 @@ def _where() -> None:
     click.echo(f"  {settings().home}/secrets/airflow_admin and mlflow_admin (or: flightdeck url airflow)")
 
 
-for command in (operations.migrate, operations.backup, operations.restore, operations.release):
+for command in (operations.migrate, operations.backup, operations.restore, operations.release, rollouts.rollback, rollouts.history):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -96,3 +96,17 @@ def comparison(rows: list[dict[str, Any]], title: str) -> None:
         figures = (_number(row["log_loss"], ".4f"), _number(row["auc"], ".3f"), _number(row["calibration"], "+.3f"))
         shown.add_row(escape(row["settings"]), *figures, escape("; ".join(row["failures"]) or "passed"), row["run_id"])
     (console if console.is_terminal else Console(width=180, highlight=False)).print(shown)
+
+
+def moves(rows: list[Row]) -> None:
+    """A row a move of a release, oldest first, with the reasons; what was seen in a state stands with the move after it."""
+    console = Console(highlight=False)
+    shown = Table()
+    for name in ("at", "version", "state", "share", "month", "why", "seen before"):
+        shown.add_column(name, justify="right" if name in ("version", "share") else "left", no_wrap=name in ("at", "state", "month"), overflow="fold")
+    for row in rows:
+        seen = ", ".join(f"{name} {value:.3g}" for name, value in row["evidence"].items() if isinstance(value, int | float) and name != "share")
+        why = escape("; ".join(row["reasons"]))
+        share = f"{row['share']:.0%}" if row["state"] == "canary" else ""
+        shown.add_row(f"{row['at']:%Y-%m-%d %H:%M:%S}", str(row["model_version"]), row["state"], share, row["partition_key"], why, seen)
+    (console if console.is_terminal else Console(width=180, highlight=False)).print(shown)

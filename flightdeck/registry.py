@@ -15,6 +15,10 @@ class RegistryError(RuntimeError):
     """The registry did not answer, or not what was asked; the message names the request."""
 
 
+class Tampered(RegistryError):
+    """A model file is not the one that was released."""
+
+
 def _call(method: str, path: str, **arguments: Any) -> httpx.Response:
     try:
         answer = httpx.request(method, settings().url("mlflow") + path, auth=("admin", settings().secret("mlflow_admin")), timeout=20, **arguments)
@@ -47,9 +51,9 @@ def alias(name: str) -> int | None:
 
 
 def model(release: dict[str, Any]) -> bytes:
-    """The model file of a release; raises RegistryError when its bytes are not the ones that were released."""
+    """The model file of a release; raises Tampered when its bytes are not the ones that were released."""
     content = artifact(release["artifact"])
     found = hashlib.sha256(content).hexdigest()
     if found != release["sha256"]:
-        raise RegistryError(f"model version {release['model_version']}: the stored file has sha256 {found[:12]}…, the release {release['sha256'][:12]}…")
+        raise Tampered(f"model version {release['model_version']}: the stored file has sha256 {found[:12]}…, the release {release['sha256'][:12]}…")
     return content

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from flightdeck.settings import settings
 
 # what a load balancer asks, and what says how to ask
-OPEN = {"/health", "/ready", "/livez", "/readyz", "/healthz"}
+OPEN = {"/health", "/ready", "/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"}
 
 
 class Token:

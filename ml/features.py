@@ -6,6 +6,7 @@ dbt makes the same numbers offline (dbt_project/models/marts/features.sql); from
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ MISSING = float("nan")
 
 def row(values: Mapping[str, Any]) -> list[float]:
     """The model's input: one float a feature, in order; what is not known is NaN."""
-    return [MISSING if values.get(name) is None else float(values[name]) for name in FEATURES]
+    return [MISSING if (value := values.get(name)) is None else float(value) for name in FEATURES]
 
 
+@lru_cache(maxsize=10_000)
 def code(letters: str) -> float:
     """The stable number of a short code like JFK or B6: its letters and digits read in base 37, what is neither counts 0."""
     number = 0
@@ -66,26 +68,32 @@ def days_from_holiday(day: date, holidays: Sequence[date]) -> float:
     return float(min([MOST_DAYS, *(abs((day - holiday).days) for holiday in holidays[max(place - 1, 0) : place + 1])]))
 
 
+def calendar(departure: datetime, holidays: Sequence[date]) -> dict[str, float]:
+    """The features that only the time of departure, which is local, decides."""
+    return {
+        "minute_of_day": float(departure.hour * 60 + departure.minute),
+        "day_of_week": float(departure.isoweekday()),
+        "days_from_holiday": days_from_holiday(departure.date(), holidays),
+    }
+
+
 def from_request(
     instance: Mapping[str, Any],
-    departure: datetime,
+    calendar: Mapping[str, float],
     plane: tuple[float | None, float | None],
     route: tuple[int, int] | None,
     planned: Sequence[float | None],
-    holidays: Sequence[date],
 ) -> dict[str, float | None]:
     """The features of one asked-for instance.
 
-    departure: local; plane: (year built, seats); route: (flights, minutes in the air) as of the history key; planned: the values of PLANNED.
+    calendar: of its departure; plane: (year built, seats); route: (flights, minutes in the air) as of the history key; planned: the values of PLANNED.
     """
     weather: Mapping[str, Any] = instance.get("weather") or {}
     return {
         "carrier_code": code(instance["carrier"]),
         "origin_code": code(instance["origin"]),
         "dest_code": code(instance["dest"]),
-        "minute_of_day": float(departure.hour * 60 + departure.minute),
-        "day_of_week": float(departure.isoweekday()),
-        "days_from_holiday": days_from_holiday(departure.date(), holidays),
+        **calendar,
         "distance": instance.get("distance"),
         **dict(zip(PLANNED, planned, strict=True)),
         "plane_built": plane[0],

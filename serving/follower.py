@@ -1,21 +1,25 @@
-"""Follows ops.deployments and the ledger: the newest release that passes its checks serves, the one before it until then."""
+"""Follows ops.deployments and the ledger: the newest release that passes its checks serves, the one before it until then; and what is on trial."""
 
 import logging
 import threading
 from dataclasses import dataclass, replace
+from typing import Any
 
 import psycopg
 
-from flightdeck import logs
+from flightdeck import deployments, logs
 from flightdeck.registry import RegistryError
+from flightdeck.settings import settings
 from flightdeck.warehouse import Connection, connect
+from serving.keep import Keep
 from serving.reference import Reference
 from serving.release import Release, ReleaseRefused, load
 
 log = logging.getLogger("flightdeck.serving")
-NEWEST = "select id, release from ops.deployments where state = 'champion' order by id desc limit 1"
 # what may be read has changed, or what is planned
 CHANGED = "select coalesce(max(id), 0) as id from ops.ledger where state in ('published', 'withdrawn') or (stage = 'plan' and state = 'done')"
+# releases in memory: a roll back to one of them takes no time
+LOADED = 3
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,9 @@ class Serving:
     """What serves now; replaced as a whole."""
 
     release: Release | None = None
+    # what is on trial, and the share of requests that it answers; in shadow that is none
+    candidate: Release | None = None
+    share: float = 0.0
     reference: Reference | None = None
     deployment: int = 0
     ledger: int = -1  # not looked yet; 0 is a ledger without any published partition
@@ -30,12 +37,20 @@ class Serving:
 
 
 class Follower:
-    def __init__(self, every: float = 0.5) -> None:
+    def __init__(self, every: float = 0.5, keep: Keep | None = None) -> None:
         self.now = Serving()
         self.every = every
+        self.keep = keep or Keep(settings().home / "serving" / "kept")
+        self._loaded: dict[tuple[Any, Any], Release] = {}
         self._stop = threading.Event()
 
     def start(self) -> None:
+        """Follow, from a first look on: who asks is answered from what serves, or told that nothing does."""
+        try:
+            with connect("serving") as connection:
+                self.now = self.step(connection)
+        except psycopg.Error as error:
+            self.now = replace(self.last(), problem=f"the warehouse does not answer: {error}")
         threading.Thread(target=self._follow, name="follower", daemon=True).start()
 
     def stop(self) -> None:
@@ -45,28 +60,80 @@ class Follower:
         while not self._stop.is_set():
             try:
                 with connect("serving") as connection:
-                    while not self._stop.wait(self.every):
+                    connection.execute("listen serving")
+                    while not self._stop.is_set():
                         self.now = self.step(connection)
+                        # until something is told, or for so long
+                        for _ in connection.notifies(timeout=self.every, stop_after=1):
+                            pass
             except psycopg.Error as error:
                 # goes on with what it has; says so in its health
-                self.now = replace(self.now, problem=f"the warehouse does not answer: {error}")
+                now = self.now if self.now.ledger >= 0 else self.last()
+                self.now = replace(now, problem=f"the warehouse does not answer: {error}")
                 self._stop.wait(1)
+
+    def last(self) -> Serving:
+        """What served before this process: for a start without the warehouse. Nothing is ready when there is none."""
+        manifest, reference = self.keep.release(), self.keep.reference()
+        if manifest is None or reference is None:
+            return self.now
+        try:
+            return replace(self.now, release=self._load(manifest), reference=reference, ledger=0)
+        except (ReleaseRefused, RegistryError) as error:
+            log.warning("the last release cannot be used: %s", error)
+            return self.now
 
     def step(self, connection: Connection) -> Serving:
         """One look: reference data first, so that a new release never meets older ones."""
         now = replace(self.now, problem="")
-        newest = connection.execute(NEWEST).fetchone()
+        champion, candidate, newest = deployments.standing(connection)
         changed = connection.execute(CHANGED).fetchone()
         if changed and changed["id"] != now.ledger:
             now = replace(now, reference=Reference.read(connection, now.reference), ledger=changed["id"])
-        if newest and newest["id"] != now.deployment:
-            try:
-                now = replace(now, release=load(newest["release"]), deployment=newest["id"])
-                logs.about["release"] = newest["release"]["model_version"]
-                log.info("version %s serves", newest["release"]["model_version"])
-            except (ReleaseRefused, RegistryError) as error:
-                now = replace(now, problem=str(error))
-                # it is tried again at each look, and said once
-                if now.problem != self.now.problem:
-                    log.warning("the older release goes on: %s", error)
+            assert now.reference
+            self.keep.remember_reference(now.reference)
+        if newest != now.deployment:
+            now = self._take_up(now, champion, candidate, newest)
+        if connection.info.parameter_status("application_name") != _name(now):
+            connection.execute("select set_config('application_name', %s, false)", (_name(now),))
         return now
+
+    def _take_up(self, now: Serving, champion: dict[str, Any] | None, candidate: dict[str, Any] | None, newest: int) -> Serving:
+        """What serves and what is on trial by these rows; with a problem, as much of it as passes its checks."""
+        problems = []
+        release, on_trial, share = now.release, None, 0.0
+        try:
+            release = self._load(champion["release"]) if champion else None
+        except (ReleaseRefused, RegistryError) as error:
+            problems.append(str(error))
+            if release is None:
+                release = self.last().release
+        if candidate and release:
+            try:
+                on_trial, share = self._load(candidate["release"]), float(candidate["share"])
+            except (ReleaseRefused, RegistryError) as error:
+                problems.append(f"on trial: {error}")
+        problem = "; ".join(problems)
+        if problem and problem != self.now.problem:
+            # it is tried again at each look, and said once
+            log.warning("the older release goes on: %s", problem)
+        if champion and release and release.version == champion["model_version"] and (now.release is None or now.release.version != release.version):
+            logs.about["release"] = release.version
+            log.info("version %s serves", release.version)
+            self.keep.remember(champion["release"])
+        return replace(now, release=release, candidate=on_trial, share=share, deployment=now.deployment if problem else newest, problem=problem)
+
+    def _load(self, manifest: dict[str, Any]) -> Release:
+        """From memory, from disk, or from the registry; raises ReleaseRefused or RegistryError."""
+        key = (manifest.get("model_version"), manifest.get("sha256"))
+        found = self._loaded.pop(key, None) or load(manifest, self.keep.model)
+        # the newest last
+        self._loaded[key] = found
+        while len(self._loaded) > LOADED:
+            self._loaded.pop(next(iter(self._loaded)))
+        return found
+
+
+def _name(now: Serving) -> str:
+    """As deployments.workers reads it."""
+    return f"serving {now.deployment} {now.ledger} {now.release.version if now.release else 0}"

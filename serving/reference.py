@@ -2,25 +2,30 @@
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from datetime import UTC, date
+from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import numpy as np
 from psycopg.rows import tuple_row
 
 from flightdeck.settings import settings
 from flightdeck.warehouse import Connection
-from ml.features import PLANNED, from_request
+from ml.features import PLANNED, calendar, from_request
 from serving.schema import Instance, usable
 
 ZONE = ZoneInfo(settings().timezone)
 PLANS = "select partition_key, max(id) as id from ops.ledger where stage = 'plan' and state = 'done' group by 1"
 PLAN = f'select entity_id, {", ".join(PLANNED)} from marts.planned_departures where partition_key = %s order by entity_id collate "C"'
 
+NOT_PLANNED: list[float | None] = [None] * len(PLANNED)
+UNKNOWN = (None, None)
+MOST_MOMENTS = 50_000
 
-@dataclass(frozen=True)
-class Asked:
+
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """One instance, ready for the model and for the log."""
 
     entity_id: str
@@ -30,7 +35,7 @@ class Asked:
     out_of_range: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """A partition's planned departures, as the ledger's row `built` left them: arrays, since a year of dicts would take ten times the memory."""
 
@@ -47,11 +52,34 @@ class Plan:
 
     def of(self, entity_id: str) -> list[float | None]:
         """The values of PLANNED; all None for what was not planned."""
-        asked = entity_id.encode()
-        place = int(np.searchsorted(self.entities, np.bytes_(asked)))
-        if place == len(self.entities) or self.entities[place] != asked:
-            return [None] * len(PLANNED)
+        place = places(self).get(entity_id)
+        if place is None:
+            return NOT_PLANNED
         return [None if value != value else value for value in self.values[place].tolist()]
+
+
+@lru_cache(maxsize=3)
+def places(plan: Plan) -> dict[str, int]:
+    """{entity: its row}. Those of the plans that are asked for: a dictionary takes three times the room of the arrays."""
+    return {entity.decode(): place for place, entity in enumerate(plan.entities.tolist())}
+
+
+class Packed(msgspec.Struct):
+    planes: dict[str, tuple[float | None, float | None]]
+    routes: list[tuple[str, str, str, int, int]]
+    published: list[str]
+    holidays: list[date]
+    # partition → (the ledger's row, bytes of an entity, entities, values)
+    plans: dict[str, tuple[int, int, bytes, bytes]]
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """What a time of departure alone decides."""
+
+    hour: str
+    partition_key: str
+    history_key: str | None
+    calendar: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -61,6 +89,8 @@ class Reference:
     published: list[str]
     holidays: list[date] = field(default_factory=list)
     plans: dict[str, Plan] = field(default_factory=dict)
+    # of the departures that were asked for last
+    moments: dict[datetime, Moment] = field(default_factory=dict, compare=False)
 
     @classmethod
     def read(cls, connection: Connection, before: "Reference | None" = None) -> "Reference":
@@ -79,23 +109,49 @@ class Reference:
         }
         return cls(planes, routes, published, holidays, plans)
 
+    def packed(self) -> bytes:
+        """All of it as data, for another process."""
+        plans = {key: (plan.built, plan.entities.itemsize, plan.entities.tobytes(), plan.values.tobytes()) for key, plan in self.plans.items()}
+        routes = [(*key, *value) for key, value in self.routes.items()]
+        return msgspec.msgpack.encode(Packed(self.planes, routes, self.published, self.holidays, plans))
+
+    @classmethod
+    def unpacked(cls, content: bytes) -> "Reference":
+        """What `packed` has written; raises ValueError."""
+        found = msgspec.msgpack.decode(content, type=Packed)
+        routes = {(key, origin, dest): (flights, total) for key, origin, dest, flights, total in found.routes}
+        plans = {
+            key: Plan(built, np.frombuffer(entities, dtype=f"S{size}"), np.frombuffer(values).reshape(-1, len(PLANNED)))
+            for key, (built, size, entities, values) in found.plans.items()
+        }
+        return cls(found.planes, routes, found.published, found.holidays, plans)
+
     def history_key(self, partition_key: str) -> str | None:
         """The newest partition published before `partition_key`: never simply the latest."""
         place = bisect_left(self.published, partition_key)
         return self.published[place - 1] if place else None
 
+    def moment(self, departure: datetime) -> Moment:
+        """`departure`: local. Many ask for few departures: what was made of one is kept."""
+        found = self.moments.get(departure)
+        if found is None:
+            if len(self.moments) >= MOST_MOMENTS:
+                self.moments.clear()
+            hour = departure.replace(minute=0, second=0, microsecond=0, tzinfo=ZONE).astimezone(UTC)
+            key = departure.strftime("%Y-%m")
+            found = Moment(f"{hour:%Y-%m-%dT%H:%M:%SZ}", key, self.history_key(key), calendar(departure, self.holidays))
+            self.moments[departure] = found
+        return found
+
     def ask(self, instance: Instance) -> Asked:
-        departure = instance.scheduled_departure
-        hour = departure.replace(minute=0, second=0, microsecond=0, tzinfo=ZONE).astimezone(UTC)
-        entity_id = f"{hour:%Y-%m-%dT%H:%M:%SZ}/{instance.carrier}/{instance.flight}"
-        key = departure.strftime("%Y-%m")
-        history = self.history_key(key)
+        at = self.moment(instance.scheduled_departure)
+        entity_id = f"{at.hour}/{instance.carrier}/{instance.flight}"
         weather, out_of_range = usable(instance.weather)
         values: dict[str, Any] = {
             "carrier": instance.carrier, "origin": instance.origin, "dest": instance.dest, "distance": instance.distance, "weather": weather,
         }  # fmt: skip
-        plane = self.planes.get(instance.tailnum or "", (None, None))
-        route = self.routes.get((history, instance.origin, instance.dest)) if history else None
-        planned = self.plans[key].of(entity_id) if key in self.plans else [None] * len(PLANNED)
-        features = from_request(values, departure, plane, route, planned, self.holidays)
-        return Asked(entity_id, key, history, features, out_of_range)
+        plane = self.planes.get(instance.tailnum or "", UNKNOWN)
+        route = self.routes.get((at.history_key, instance.origin, instance.dest)) if at.history_key else None
+        plan = self.plans.get(at.partition_key)
+        features = from_request(values, at.calendar, plane, route, plan.of(entity_id) if plan else NOT_PLANNED)
+        return Asked(entity_id, at.partition_key, at.history_key, features, out_of_range)

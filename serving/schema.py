@@ -68,6 +68,45 @@ class PredictAnswer(Struct):
     predictions: list[Prediction]
 
 
+class Options(Struct):
+    """Of a tensor that travels behind the JSON: its size in bytes; of a wanted output: whether it should."""
+
+    binary_data_size: int | None = None
+    binary_data: bool | None = None
+    binary_data_output: bool = False
+
+
+class Tensor(Struct):
+    """`features`: FP64, [n, number of features], null where a value is missing. `entity_id`: BYTES, [n]."""
+
+    name: Literal["features", "entity_id"]
+    shape: list[int]
+    datatype: Literal["FP64", "BYTES"]
+    data: list[Any] | None = None
+    parameters: Options = msgspec.field(default_factory=Options)
+
+
+class Wanted(Struct):
+    name: Literal["probability", "label", "prediction_id"]
+    parameters: Options = msgspec.field(default_factory=Options)
+
+
+class InferRequest(Struct):
+    """The Open Inference Protocol's; tensors that no model here has are refused."""
+
+    inputs: list[Tensor]
+    id: str | None = None
+    outputs: list[Wanted] | None = None
+    parameters: Options = msgspec.field(default_factory=Options)
+
+
+class InferAnswer(Struct):
+    model_name: str
+    model_version: str
+    outputs: list[dict[str, Any]]
+    id: str | None = None
+
+
 class Error(Struct):
     """`field` is the path of what is wrong, where there is one."""
 
@@ -93,7 +132,7 @@ def decode(body: bytes) -> PredictRequest:
     except RecursionError:
         raise InvalidRequest("", "nested too deeply") from None
     except msgspec.ValidationError as error:
-        raise _named(error) from None
+        raise named(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _malformed(body, error) from None
     for number, instance in enumerate(request.instances):
@@ -102,7 +141,7 @@ def decode(body: bytes) -> PredictRequest:
     return request
 
 
-def _named(error: msgspec.ValidationError) -> InvalidRequest:
+def named(error: msgspec.ValidationError) -> InvalidRequest:
     message, _, place = str(error).partition(" - at `$")
     field = place.rstrip("`").lstrip(".")
     for kind in ("Object missing required field `", "Object contains unknown field `"):
@@ -117,8 +156,8 @@ def _malformed(body: bytes, error: msgspec.DecodeError | UnicodeDecodeError) -> 
     try:
         lenient = json.loads(body.decode(errors="replace"), parse_constant=NO_NUMBERS.get)
         msgspec.convert(lenient, PredictRequest)
-    except msgspec.ValidationError as named:
-        return _named(named)
+    except msgspec.ValidationError as wrong:
+        return named(wrong)
     except (ValueError, RecursionError):
         pass
     return InvalidRequest("", f"not JSON: {error}")
@@ -126,15 +165,22 @@ def _malformed(body: bytes, error: msgspec.DecodeError | UnicodeDecodeError) -> 
 
 def usable(weather: Weather | None) -> tuple[dict[str, float], int]:
     """(the observation's values within range, how many were out of it)."""
+    within: dict[str, float] = {}
     if weather is None:
-        return {}, 0
-    given = {name: value for name, value in msgspec.structs.asdict(weather).items() if value is not None}
-    within = {name: value for name, value in given.items() if RANGES[name][0] <= value <= RANGES[name][1]}
-    return within, len(given) - len(within)
+        return within, 0
+    out_of_range = 0
+    for name, (low, high) in RANGES.items():
+        value = getattr(weather, name)
+        if value is not None:
+            if low <= value <= high:
+                within[name] = value
+            else:
+                out_of_range += 1
+    return within, out_of_range
 
 
 def openapi() -> dict[str, Any]:
     """openapi.yaml with the schemas of the types above, as the service's page shows it."""
     description: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("openapi.yaml").read_text())
-    _, schemas = msgspec.json.schema_components([PredictRequest, PredictAnswer, Error], ref_template="#/components/schemas/{name}")
+    _, schemas = msgspec.json.schema_components([PredictRequest, PredictAnswer, InferRequest, InferAnswer, Error], ref_template="#/components/schemas/{name}")
     return description | {"components": {"schemas": schemas}}

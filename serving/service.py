@@ -1,30 +1,44 @@
 """The BentoML service: `bentoml serve serving.service:Service`."""
 
+import gc
+
 import bentoml
 
 from flightdeck import logs
 from flightdeck.token import Token
-from serving.app import app, follower
+from serving.app import Direct, follower, shadow, spool
+from serving.routes import app
 
 
 @bentoml.service(
     name="flightdeck",
     workers=1,
-    traffic={"timeout": 30},
+    traffic={"timeout": 10},
     logging={"access": {"enabled": False}},
+    # the routes have their own
+    metrics={"enabled": False},
     # spans cost a quarter of a request's time, even when none is sampled
-    tracing={"excluded_urls": "predict,health,ready"},
+    tracing={"excluded_urls": "predict,v2,health,ready"},
 )
 @bentoml.asgi_app(app, path="/", name="flightdeck")
 class Service:
     def __init__(self) -> None:
         logs.as_json()
         follower.start()
+        spool.start()
+        shadow.start()
+        # what has been imported stays: collecting garbage among it is what the slowest requests waited for
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
 
     @bentoml.on_shutdown
     def stop(self) -> None:
         follower.stop()
+        shadow.stop()
+        spool.stop()
 
 
 # around all of it, BentoML's own routes too
 Service.add_asgi_middleware(Token)  # type: ignore[attr-defined]
+Service.add_asgi_middleware(Direct)  # type: ignore[attr-defined]

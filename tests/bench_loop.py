@@ -15,6 +15,7 @@ from expectations.check import check_landing, check_marts
 from flightdeck import ledger, transform
 from flightdeck.lake import deliver
 from flightdeck.partitions import span
+from flightdeck.predictions import logged
 from flightdeck.settings import ROOT
 from ingestion.load import load
 from ingestion.publish import publish
@@ -40,7 +41,7 @@ def month(key: str) -> float:
     begun = time.perf_counter()
     publish(check_landing(load(key, "timetable")))
     transform.plan(key)
-    ledger.record("requests", key, send)
+    ledger.record("requests", key, logged(send))
     publish(check_landing(load(key)))
     transform.publish(check_marts(transform.build(key)))
     deliver(key)

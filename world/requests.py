@@ -23,8 +23,9 @@ OBSERVED = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "pre
 
 
 def send(key: str, purpose: str = "replay") -> dict[str, Any]:
-    """Ask for every flight of month `key`; returns what was sent, answered, and by which model version. Before the first release: nothing."""
+    """Ask for every flight of month `key`; returns what was sent, answered, by which model version, and the ids. Before the first release: nothing."""
     facts: dict[str, Any] = {"sent": 0, "answered": 0, "model_versions": []}
+    identities: list[str] = []
     with httpx.Client(base_url=settings().url("serving"), headers=settings().authorization, timeout=30) as client, ThreadPoolExecutor(CLIENTS) as pool:
 
         def ask(batch: tuple[datetime, list[dict[str, Any]]]) -> tuple[int, httpx.Response]:
@@ -40,8 +41,9 @@ def send(key: str, purpose: str = "replay") -> dict[str, Any]:
                 found = answer.json()
                 facts["sent"] += sent
                 facts["answered"] += len(found["predictions"])
+                identities += [one["prediction_id"] for one in found["predictions"]]
                 facts["model_versions"] = sorted({*facts["model_versions"], found["model_version"]})
-    return facts
+    return facts | {"prediction_ids": identities}
 
 
 def batches(key: str) -> Iterator[tuple[datetime, list[dict[str, Any]]]]:

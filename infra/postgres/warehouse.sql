@@ -31,12 +31,28 @@ create table if not exists ops.deployments (
     id bigint generated always as identity primary key,
     partition_key text not null,
     model_version int not null,
-    state text not null check (state in ('champion')),
+    state text not null,
     release jsonb not null,
     reasons jsonb not null default '[]',
     code text not null,
     at timestamptz not null default clock_timestamp()
 );
+
+alter table ops.deployments drop constraint if exists deployments_state_check;
+alter table ops.deployments add constraint deployments_state_check check (state in ('shadow', 'canary', 'champion', 'retired'));
+-- the share of requests that a canary answers; what the state before it has shown
+alter table ops.deployments add column if not exists share real not null default 0;
+alter table ops.deployments add column if not exists evidence jsonb not null default '{}';
+
+-- The service hears of what it follows as it is written; it would see it half a second later.
+create or replace function ops.tell() returns trigger language plpgsql as $$
+begin
+    perform pg_notify('serving', '');
+    return null;
+end $$;
+create or replace trigger tell after insert on ops.deployments for each statement execute function ops.tell();
+create or replace trigger tell after insert on ops.ledger for each row
+when (new.state in ('published', 'withdrawn') or (new.stage = 'plan' and new.state = 'done')) execute function ops.tell();
 
 create or replace function ops.refuse_change() returns trigger language plpgsql as $$
 begin
@@ -65,6 +81,9 @@ create table if not exists ops.predictions (
     requested_at timestamptz not null,
     logged_at timestamptz not null default clock_timestamp()
 );
+-- what one row of it took the model; of a shadow's answer, which answer was given
+alter table ops.predictions add column if not exists seconds real;
+alter table ops.predictions add column if not exists shadows uuid;
 create index if not exists predictions_key on ops.predictions (partition_key, entity_id);
 
 create table if not exists quarantine.rows (

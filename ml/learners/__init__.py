@@ -26,6 +26,9 @@ class Model(Protocol):
     def predict(self, rows: Matrix) -> Matrix:
         """Probabilities, shape (n,), of rows of shape (n, len(features)); NaN is a missing value. A row's does not depend on its neighbours."""
 
+    def one(self, row: list[float]) -> float:
+        """The same for one row, without an array; for one thread at a time."""
+
     def importance(self) -> dict[str, float]:
         """{feature: its share of what the model does with all of them}."""
 

@@ -43,6 +43,9 @@ class Weights:
             score = score + part
         return np.asarray(1 / (1 + np.exp(-score)), dtype=np.float64)
 
+    def one(self, row: list[float]) -> float:
+        return float(self.predict(np.array([row], dtype=np.float64))[0])
+
     def importance(self) -> dict[str, float]:
         """By the largest weight of a feature: numbers are scaled, so that weights can be compared."""
         sizes = {name: max(abs(weight) for weight in values[2:]) for name, values in self.content["numbers"].items()}

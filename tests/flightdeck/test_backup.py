@@ -75,6 +75,8 @@ try:
     # rights and rules came back, too
     with connect("reader") as reader:
         assert reader.execute("select count(*) as n from marts.features").fetchone()["n"] == 1000
+    with connect("source_reader") as reader:
+        assert reader.execute("select has_schema_privilege('public', 'usage') as may").fetchone()["may"]
     with connect() as connection:
         try:
             connection.execute("delete from ops.ledger")

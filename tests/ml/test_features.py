@@ -5,7 +5,7 @@ from datetime import date, datetime
 
 import pytest
 
-from ml.features import FEATURES, PLANNED, WEATHER, code, days_from_holiday, from_request, row
+from ml.features import FEATURES, PLANNED, WEATHER, calendar, code, days_from_holiday, from_request, row
 
 DEPARTURE = datetime(2013, 4, 1, 5, 15)  # noqa: DTZ001 (local, a Monday)
 INSTANCE = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "distance": 1400.0, "weather": {"temp": 39.0}}
@@ -27,7 +27,7 @@ def test_what_is_null_or_absent_is_nan_and_zero_is_not() -> None:
 
 
 def test_a_request_gives_exactly_the_features() -> None:
-    found = from_request(INSTANCE, DEPARTURE, (1999.0, 182.0), (4, 800), [240.0, 20.0, 300.0, 2.0, 95.0], [date(2013, 3, 30)])
+    found = from_request(INSTANCE, calendar(DEPARTURE, [date(2013, 3, 30)]), (1999.0, 182.0), (4, 800), [240.0, 20.0, 300.0, 2.0, 95.0])
     assert set(found) == set(FEATURES)
     assert found["minute_of_day"] == 5 * 60 + 15
     assert found["day_of_week"] == 1.0
@@ -40,11 +40,11 @@ def test_a_request_gives_exactly_the_features() -> None:
 
 @pytest.mark.parametrize("route", [None, (0, 0)])
 def test_a_route_that_nobody_flew_has_no_air_time(route: tuple[int, int] | None) -> None:
-    assert from_request(INSTANCE, DEPARTURE, (None, None), route, UNPLANNED, [])["route_air_time"] is None
+    assert from_request(INSTANCE, calendar(DEPARTURE, []), (None, None), route, UNPLANNED)["route_air_time"] is None
 
 
 def test_what_is_in_no_timetable_has_no_plan() -> None:
-    found = from_request(INSTANCE, DEPARTURE, (None, None), None, UNPLANNED, [])
+    found = from_request(INSTANCE, calendar(DEPARTURE, []), (None, None), None, UNPLANNED)
     assert all(math.isnan(value) for name, value in zip(FEATURES, row(found), strict=True) if name in PLANNED)
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -23,7 +24,10 @@ from flightdeck.warehouse import Connection, connect
 from ml.features import FEATURES
 from serving import app as served
 from serving.follower import Follower
-from serving.prediction_log import PredictionLog
+from serving.keep import Keep
+from serving.routes import app
+from serving.shadow import Shadow
+from serving.spool import Spool
 
 KEY = "2015-02"
 VERSIONS = count(9001)
@@ -91,9 +95,12 @@ def release(models: Registry, booster: lgb.Booster) -> Callable[..., dict[str, A
     """A new version's release, its file in the registry; what is passed replaces what is promised."""
 
     def make(**promised: Any) -> dict[str, Any]:
-        version, content = next(VERSIONS), booster.model_to_string().encode()
+        version = next(VERSIONS)
+        # each with a file of its own
+        rounds = 1 + version % 20
+        content = booster.model_to_string(num_iteration=rounds).encode()
         rows = [[float(number) for number in range(len(FEATURES))], [None, *[50.0] * (len(FEATURES) - 1)]]
-        expected = booster.predict(np.array(rows, dtype=np.float64), num_threads=1).tolist()
+        expected = booster.predict(np.array(rows, dtype=np.float64), num_iteration=rounds, num_threads=1).tolist()
         models.artifacts[f"1/{version}/model.lgb"] = content
         made = {
             "model_version": version,
@@ -114,7 +121,7 @@ def connection(database: str) -> Iterator[Connection]:
     """The warehouse as the worker; what was predicted for far-off months is removed again."""
     with connect() as opened:
         yield opened
-        opened.execute("delete from ops.predictions where partition_key > '2014-12' or partition_key < '2000'")
+        opened.execute("delete from ops.predictions where model_version > 9000")
 
 
 @pytest.fixture
@@ -132,13 +139,25 @@ def deployed(connection: Connection) -> Callable[[dict[str, Any]], int]:
 
 
 @pytest.fixture
-def follower(monkeypatch: pytest.MonkeyPatch) -> Iterator[Follower]:
-    """A follower that has not looked yet; the app answers with what it finds."""
-    fresh = Follower(every=0.02)
-    monkeypatch.setattr(served, "follower", fresh)
-    monkeypatch.setattr(served, "predictions", PredictionLog())
+def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spool]:
+    """A prediction log of the test's own, that is copied."""
+    fresh = Spool(tmp_path / "log", every=0.01)
+    monkeypatch.setattr(served, "spool", fresh)
+    fresh.start()
     yield fresh
     fresh.stop()
+
+
+@pytest.fixture
+def follower(spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Follower]:
+    """A follower that has not looked yet; the app answers with what it finds."""
+    fresh, shadow = Follower(every=0.02, keep=Keep(tmp_path / "kept")), Shadow(spool)
+    monkeypatch.setattr(served, "follower", fresh)
+    monkeypatch.setattr(served, "shadow", shadow)
+    shadow.start()
+    yield fresh
+    fresh.stop()
+    shadow.stop()
 
 
 @pytest.fixture
@@ -158,7 +177,7 @@ def address(follower: Follower) -> Iterator[tuple[str, int]]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
-        server = uvicorn.Server(uvicorn.Config(served.app, log_level="critical", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
         thread = Thread(target=server.run, args=([listening],))
         thread.start()
         yield listening.getsockname()

@@ -7,26 +7,25 @@ from typing import Any
 
 import pytest
 
-from flightdeck import ledger, registry
+from flightdeck import deployments, ledger, registry
 from flightdeck.settings import settings
 from flightdeck.warehouse import Connection, query
-from serving import deploy
+from serving import deploy, rollout
 from serving.follower import Follower
-from serving.release import ReleaseRefused
 from tests.serving.conftest import Registry
 
 Make = Callable[..., dict[str, Any]]
 
 
 def rows(version: int) -> list[dict[str, Any]]:
-    return query("select partition_key, release, reasons from ops.deployments where model_version = %s order by id", version)
+    return query("select partition_key, release, reasons from ops.deployments where model_version = %s and state = 'champion' order by id", version)
 
 
 @pytest.fixture
 def following(follower: Follower, address: tuple[str, int], connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """The app follows the warehouse, and the stage asks it for its health."""
     elsewhere = settings().model_copy(update={"port_serving": address[1]})
-    monkeypatch.setattr(deploy, "settings", lambda: elsewhere)
+    monkeypatch.setattr(rollout, "settings", lambda: elsewhere)
     follower.start()
 
 
@@ -49,10 +48,9 @@ def judged(key: str, decision: str, release: dict[str, Any] | None) -> None:
     ledger.Attempt("gate", key, 1, facts={"decision": decision, "reasons": ["because"]}).record("done")
 
 
-def test_a_deployment_is_written_once(connection: Connection, release: Make) -> None:
-    made = release()
-    deploy._record("1996-06", made, ["first"])
-    deploy._record("1996-06", made, ["first"])
+def test_a_deployment_is_written_once(connection: Connection, release: Make, following: None) -> None:
+    made, attempt = release(), ledger.Attempt("deploy", "1996-06", 1)
+    assert rollout.roll_out(attempt, made, ["first"]) == rollout.roll_out(attempt, made, ["first"]) == []
     found = rows(made["model_version"])
     assert [(row["partition_key"], row["release"], row["reasons"]) for row in found] == [("1996-06", made, ["first"])]
 
@@ -112,13 +110,18 @@ def test_what_was_refused_is_not_served(
     assert models.aliases["champion"] == champion
 
 
-def test_a_release_that_breaks_a_promise_is_not_written_down(release: Make, connection: Connection) -> None:
-    key, made = "1996-09", release(golden={"rows": [[0.0] * 18], "expected": [0.1]})
+def test_a_release_that_breaks_a_promise_is_rolled_back_and_told_of(release: Make, deployed: Callable[..., int], following: None, models: Registry) -> None:
+    key, champion, made = "1996-09", deployed(release()), release(golden={"rows": [[0.0] * 18], "expected": [0.1]})
     judged(key, "promoted", made)
-    with pytest.raises(ReleaseRefused):
-        deploy.deploy(key)
-    assert rows(made["model_version"]) == []
-    assert ledger.last("deploy", key) is None
+    deploy.deploy(key)
+    done = ledger.last("deploy", key)
+    assert done is not None
+    assert (done["facts"]["decision"], done["facts"]["model_version"]) == ("rolled back", champion)
+    found = query("select state, reasons from ops.deployments where model_version = %s", made["model_version"])
+    assert [row["state"] for row in found] == ["retired"]
+    (told,) = query("select summary, details from ops.alerts where source = 'rollout' and partition_key = %s", key)
+    assert told["details"] == found[0]["reasons"] == done["facts"]["reasons"]
+    assert "cannot be used" in told["summary"]
 
 
 def test_without_a_verdict_nothing_is_deployed(connection: Connection) -> None:
@@ -127,8 +130,15 @@ def test_without_a_verdict_nothing_is_deployed(connection: Connection) -> None:
 
 
 def test_a_service_that_does_not_follow_is_told_of(following: None, connection: Connection) -> None:
-    with pytest.raises(deploy.NotServed, match=r"does not serve version 1 with 1996-11's history; it says: .+'model_version'"):
-        deploy.wait_until_served(1, "1996-11", seconds=0.3)
+    with pytest.raises(deploy.NotServed, match=r"has not taken up deployment 1000000 .+1 of 1 workers are behind; its health says: .+model_version"):
+        rollout.await_workers(connection, 1_000_000, "1996-11", seconds=0.5)
+
+
+def test_a_service_that_is_not_there_is_told_of(connection: Connection) -> None:
+    while deployments.workers(connection):  # another test's
+        time.sleep(0.05)
+    with pytest.raises(deploy.NotServed, match="no worker is connected"):
+        rollout.await_workers(connection, 1, seconds=0.1)
 
 
 @pytest.mark.parametrize(("approved", "decision"), [(True, "promoted"), (False, "refused")])
@@ -175,6 +185,8 @@ def test_what_is_deployed_serves_within_two_seconds(connection: Connection, rele
     follower.every = Follower().every
     made = release()
     begun = time.monotonic()
-    deploy._record("1994-04", made, ["first"])
-    deploy.wait_until_served(made["model_version"], "")
+    row = deployments.promote(connection, "1994-04", made, ["first"])
+    rollout.await_workers(connection, row)
+    assert follower.now.release
+    assert follower.now.release.version == made["model_version"]
     assert time.monotonic() - begun < 2

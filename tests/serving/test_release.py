@@ -140,7 +140,7 @@ def test_ready_while_the_golden_answers_are_given(
     look()
     now = follower.now.release
     assert now
-    assert client.get("/ready").json() == {"model_version": now.version}
+    assert client.get("/ready").json() == {"ready": True, "model_version": now.version}
     monkeypatch.setitem(now.golden, "expected", [0.0, 0.0])
     wrong = client.get("/ready")
     assert (wrong.status_code, wrong.json()["error"]) == (503, "wrong")

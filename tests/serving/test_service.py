@@ -7,7 +7,7 @@ import pytest
 
 from flightdeck import stack
 from flightdeck.settings import settings
-from serving.app import app
+from serving.routes import app
 from serving.schema import openapi
 
 
@@ -24,8 +24,7 @@ def test_refusals_pass_through_and_are_counted(service: httpx.Client) -> None:
     assert (answer.status_code, answer.json()["field"]) == (400, "instances")
     answer = service.get("/predict")
     assert (answer.status_code, answer.json()["error"], answer.headers["allow"]) == (405, "refused", "POST")
-    counted = [line for line in service.get("/metrics").text.splitlines() if line.startswith('bentoml_service_request_total{endpoint="/predict"')]
-    assert {code for code in ("400", "405") if any(f'http_response_code="{code}"' in line for line in counted)} == {"400", "405"}
+    assert 'flightdeck_refused_total{error="invalid",route="/predict"} 1.0' in service.get("/metrics").text
 
 
 def test_metrics_have_our_own(service: httpx.Client) -> None:
@@ -36,7 +35,9 @@ def test_the_description_has_exactly_our_routes_and_their_methods(service: httpx
     described = service.get("/docs.json").json()
     assert described == openapi()
     assert set(described["paths"]) == {route.path for route in app.routes} - {"/", "/docs.json"}
-    assert {path: set(operations) for path, operations in described["paths"].items()} == {"/predict": {"post"}, "/health": {"get"}, "/ready": {"get"}}
+    posts = {path for path, operations in described["paths"].items() if "post" in operations}
+    assert posts == {"/predict", "/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"}
+    assert {tuple(set(operations) - {"parameters"}) for operations in described["paths"].values()} == {("get",), ("post",)}
     assert service.post("/health").status_code == 405
 
 
@@ -49,5 +50,5 @@ def test_the_start_page_loads_only_what_the_service_has(service: httpx.Client) -
 
 
 def test_health_says_what_serves(service: httpx.Client) -> None:
-    assert set(service.get("/health").json()) == {"model_version", "newest_partition", "problem"}
+    assert set(service.get("/health").json()) == {"model_version", "newest_partition", "log_backlog_bytes", "problem"}
     assert service.get("/nowhere").status_code == 404

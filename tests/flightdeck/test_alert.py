@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from expectations import alert as module
-from expectations.alert import Alert, send
+from flightdeck import alert as module
+from flightdeck.alert import Alert, send
 from flightdeck.ledger import Attempt
 from flightdeck.settings import settings
 from flightdeck.warehouse import Row, query

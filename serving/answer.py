@@ -1,0 +1,93 @@
+"""From what was asked to what is answered: which release answers, its probabilities, and the log's lines, which are written first."""
+
+import os
+from collections.abc import Iterable
+from itertools import repeat
+from time import perf_counter
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+import msgspec
+
+from ml.features import row
+from ml.learners import InvalidModel
+from serving.metrics import FAILED
+from serving.reference import Asked
+from serving.release import Release
+
+if TYPE_CHECKING:
+    from serving.follower import Serving
+
+NULL = r"\N"
+ENCODE = msgspec.json.Encoder().encode
+
+
+class Asking(msgspec.Struct, frozen=True, gc=False):
+    """What the headers of a request say: why, and at which (perhaps simulated) time it is asked, in ISO 8601."""
+
+    purpose: str
+    at: str
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Some instances, answered, and what the log is to say of it."""
+
+    asked: list[Asked]
+    rows: list[list[float]]
+    identities: list[str]
+    probabilities: list[float]
+    release: Release
+    lines: bytes
+
+
+def identities(count: int) -> list[str]:
+    """Random UUIDs, from one call of the system."""
+    digits = os.urandom(16 * count).hex()
+    # the version is 4, the variant the standard's own
+    return [
+        f"{digits[at : at + 8]}-{digits[at + 8 : at + 12]}-4{digits[at + 13 : at + 16]}-a{digits[at + 17 : at + 20]}-{digits[at + 20 : at + 32]}"
+        for at in range(0, 32 * count, 32)
+    ]
+
+
+def chosen(now: "Serving", request: bytes) -> Release | None:
+    """The release that answers: by the hash of the request, a candidate for its share of them. The same request goes the same way."""
+    if now.candidate and now.share and crc32(request) < now.share * 2**32:
+        return now.candidate
+    return now.release
+
+
+def part(now: "Serving", release: Release, asked: list[Asked], asking: Asking) -> Part:
+    """Answer some instances. What a candidate cannot answer, the champion does; raises InvalidModel when that cannot either."""
+    rows = [row(one.features) for one in asked]
+    begun = perf_counter()
+    failed = b""
+    try:
+        probabilities = release.probabilities(rows)
+    except InvalidModel:
+        if release is not now.candidate or now.release is None:
+            raise
+        failed = failure(release, asked, asking)
+        release, begun = now.release, perf_counter()
+        probabilities = release.probabilities(rows)
+    seconds = (perf_counter() - begun) / len(rows)
+    made = identities(len(rows))
+    return Part(asked, rows, made, probabilities, release, failed + lines(zip(made, asked, probabilities, strict=True), release.version, asking, seconds))
+
+
+def failure(release: Release, asked: list[Asked], asking: Asking) -> bytes:
+    """The log's lines of a candidate that could not answer: not a number."""
+    FAILED.labels(str(release.version)).inc(len(asked))
+    nothing = zip(identities(len(asked)), asked, repeat(float("nan")))
+    return lines(nothing, release.version, Asking("shadow", asking.at), None)
+
+
+def lines(answers: Iterable[tuple[str, Asked, float]], version: int, asking: Asking, seconds: float | None, shadows: list[str] | None = None) -> bytes:
+    """The log's lines: COPY's text format, of values in which nothing needs a backslash. `seconds`: what one row took; `shadows`: the answers given."""
+    end = f"\t{asking.at}\t{NULL if seconds is None else f'{seconds:.3g}'}\t"
+    middle = f"\t{asking.purpose}\t{version}\t"
+    told = []
+    for (identity, one, probability), shadowed in zip(answers, shadows or repeat(NULL), strict=False):
+        features = ENCODE(one.features).decode()
+        told.append(f"{identity}\t{one.entity_id}\t{one.partition_key}{middle}{probability!r}\t{features}\t{one.history_key or NULL}{end}{shadowed}\n")
+    return "".join(told).encode()

@@ -1,0 +1,222 @@
+"""A release's way to all of the traffic: shadow, then a canary's growing share of requests, each judged by what was logged; or back.
+
+The evidence is technical: failures, time, and how far the answers are from the champion's. Whether a model is better was the gate's question.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from statistics import fmean, median
+from typing import Any
+
+import httpx
+
+from flightdeck import alert, deployments, ledger
+from flightdeck.deployments import Move
+from flightdeck.parameters import parameters
+from flightdeck.predictions import await_logged
+from flightdeck.registry import Tampered
+from flightdeck.settings import settings
+from flightdeck.warehouse import Connection, Row, connect, lock
+from ml.features import FEATURES
+from serving.release import ReleaseRefused, load
+
+# of a rehearsal's requests; a canary's share is of requests, so they are small
+ROWS_A_REQUEST = 5
+RECENT = """
+select entity_id, features from ops.predictions where purpose in ('replay', 'live')
+and partition_key = (select max(partition_key) from ops.predictions where purpose in ('replay', 'live')) order by md5(entity_id), logged_at limit %s"""
+# the candidate's answers since its state began, each with the one that was given instead of it, if it was in shadow
+CANDIDATE = """
+select c.prediction_id, c.probability, c.seconds, c.purpose, a.probability as champion from ops.predictions c
+left join ops.predictions a on a.prediction_id = c.shadows
+where c.model_version = %s and c.logged_at >= %s and (c.purpose = 'shadow' or %s > 0)"""
+CHAMPION = """
+select probability, seconds from ops.predictions where model_version = %s and logged_at >= %s and purpose <> 'shadow'"""
+
+
+class NotServed(RuntimeError):
+    """The service did not take up what was deployed; the message says what it reports instead."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a candidate has shown in one state. Times are medians of a row's; `difference` is the mean distance from the champion's answers to the
+    same rows, `shift` the distance of the means where the rows were others. None: it could not be seen."""
+
+    rows: int
+    failures: int
+    milliseconds: float | None
+    champion_milliseconds: float | None
+    difference: float | None
+    shift: float | None
+
+
+def judge(evidence: Evidence, wanted: int, policy: dict[str, Any]) -> list[str]:
+    """Reasons against going on; empty: it goes on. A pure function, of params.yaml's `rollout` and what was seen of `wanted` rows."""
+    against = []
+    if evidence.rows < wanted:
+        against.append(f"it answered {evidence.rows} of {wanted} rows")
+    if evidence.failures > policy["max_failures"]:
+        against.append(f"it failed on {evidence.failures} rows")
+    slow = max(policy["most_milliseconds"], policy["max_slowdown"] * (evidence.champion_milliseconds or 0))
+    if evidence.milliseconds is not None and evidence.milliseconds > slow:
+        against.append(f"a row takes it {evidence.milliseconds:.2f} ms, the limit is {slow:.2f}")
+    if evidence.difference is not None and evidence.difference > policy["max_difference"]:
+        against.append(f"its answers are {evidence.difference:.3f} from the champion's to the same rows, the limit is {policy['max_difference']}")
+    if evidence.shift is not None and evidence.shift > policy["max_shift"]:
+        against.append(f"its mean answer is {evidence.shift:.3f} from the champion's, the limit is {policy['max_shift']}")
+    return against
+
+
+def roll_out(attempt: ledger.Attempt, release: dict[str, Any], reasons: list[str]) -> list[str]:
+    """Bring `release` to all of the traffic, state by state; returns the reasons against it, empty when it is the champion now.
+
+    Raises NotServed when the service does not follow, or traffic does not come. Then nothing is decided, and the same call begins anew.
+    """
+    policy = parameters()["rollout"]
+    with connect() as connection:
+        with lock(connection, "deployments"):
+            champion, _, _ = deployments.standing(connection)
+            try:
+                # by the service once more, before it answers
+                load(release)
+            except (ReleaseRefused, Tampered) as error:
+                return _back(connection, attempt, release, [str(error)], {})
+            if champion and champion["model_version"] == release["model_version"]:
+                return []
+            if champion is None or not policy["stages"] or _nobody_serves(connection, champion):
+                deployments.promote(connection, attempt.key, release, reasons)
+                return []
+        trial, shown = Trial(connection, release, champion, policy), dict[str, Any]()
+        for stage in policy["stages"]:
+            against, shown = trial.stage(attempt.key, stage, shown)
+            if against:
+                with lock(connection, "deployments"):
+                    return _back(connection, attempt, release, against, shown)
+        with lock(connection, "deployments"):
+            deployments.promote(connection, attempt.key, release, reasons, shown)
+        return []
+
+
+def _nobody_serves(connection: Connection, champion: Row) -> bool:
+    """Whether there is nothing to try a release beside: of the workers that are there, none could take up the champion."""
+    await_workers(connection, 0)
+    return champion["model_version"] not in {worker.version for worker in deployments.workers(connection)}
+
+
+def _back(connection: Connection, attempt: ledger.Attempt, release: dict[str, Any], against: list[str], shown: dict[str, Any]) -> list[str]:
+    """The champion goes on, the release is retired, and one alert says why."""
+    deployments.record(connection, attempt.key, release, Move("retired", against, shown))
+    alert.send(attempt, alert.Alert("rollout", "stop", f"version {release['model_version']} was rolled back: {against[0]}", against))
+    return against
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A release on its way, beside the champion's row."""
+
+    connection: Connection
+    release: dict[str, Any]
+    champion: Row
+    policy: dict[str, Any]
+
+    def stage(self, key: str, stage: dict[str, Any], shown: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+        """(reasons against going on, the evidence) of one state; `shown`: the evidence of the one before."""
+        share, wanted = float(stage.get("share", 0)), int(stage["rows"])
+        move = Move("canary", [f"{share:.0%} of requests"], shown, share) if share else Move("shadow", ["asked, and not answering"])
+        with lock(self.connection, "deployments"):
+            row = deployments.record(self.connection, key, self.release, move)
+        await_workers(self.connection, row)
+        begun = self.connection.execute("select clock_timestamp() as now").fetchone()
+        assert begun
+        if self.policy["traffic"] == "rehearsal":
+            wanted = self.rehearse(share, wanted)
+        evidence = self.await_evidence(begun["now"], share, wanted)
+        return judge(evidence, wanted, self.policy), asdict(evidence) | {"state": move.state, "share": share}
+
+    def rehearse(self, share: float, wanted: int) -> int:
+        """Ask again what was asked last, until the candidate has had `wanted` rows; returns how many it has had. Purpose `probe`: nobody's answers."""
+        rows = self.connection.execute(RECENT, (int(wanted / (share or 1) * 2) + ROWS_A_REQUEST,)).fetchall()
+        had, logged = 0, list[str]()
+        url = f"/v2/models/{parameters()['model']['name']}/infer"
+        with httpx.Client(base_url=settings().url("serving"), headers=settings().authorization | {"x-purpose": "probe"}, timeout=30) as client:
+            for some in batched(rows, ROWS_A_REQUEST):
+                features = [[row["features"].get(name) for name in FEATURES] for row in some]
+                inputs = [
+                    {"name": "features", "datatype": "FP64", "shape": [len(some), len(FEATURES)], "data": features},
+                    {"name": "entity_id", "datatype": "BYTES", "shape": [len(some)], "data": [row["entity_id"] for row in some]},
+                ]
+                answer = client.post(url, json={"inputs": inputs})
+                answer.raise_for_status()
+                found = answer.json()
+                logged += next(output["data"] for output in found["outputs"] if output["name"] == "prediction_id")
+                had += len(some) if not share or int(found["model_version"]) == self.release["model_version"] else 0
+                if had >= wanted:
+                    break
+        await_logged(logged)
+        return had
+
+    def await_evidence(self, since: Any, share: float, wanted: int) -> Evidence:
+        """Once `wanted` rows of the candidate are in the log; raises NotServed when no traffic has come in the policy's time."""
+        deadline = time.monotonic() + self.policy["seconds"]
+        while True:
+            evidence = self.evidence(since, share)
+            if evidence.rows + evidence.failures >= wanted:
+                return evidence
+            if time.monotonic() > deadline:
+                if evidence.rows:
+                    return evidence
+                raise NotServed(f"version {self.release['model_version']} has had no traffic for {self.policy['seconds']} s that it could be judged by")
+            time.sleep(0.05)
+
+    def evidence(self, since: Any, share: float) -> Evidence:
+        rows = self.connection.execute(CANDIDATE, (self.release["model_version"], since, share)).fetchall()
+        given = self.connection.execute(CHAMPION, (self.champion["model_version"], since)).fetchall()
+        good = [row for row in rows if row["probability"] == row["probability"]]
+        paired = [abs(row["probability"] - row["champion"]) for row in good if row["champion"] is not None]
+        others = [row["probability"] for row in given]
+        return Evidence(
+            rows=len(good),
+            failures=len(rows) - len(good),
+            milliseconds=_milliseconds(good),
+            champion_milliseconds=_milliseconds(given),
+            difference=fmean(paired) if paired else None,
+            shift=abs(fmean(row["probability"] for row in good) - fmean(others)) if share and good and others else None,
+        )
+
+
+def _milliseconds(rows: list[Row]) -> float | None:
+    """The median of what a row took."""
+    seconds = [row["seconds"] for row in rows if row["seconds"] is not None]
+    return median(seconds) * 1000 if seconds else None
+
+
+def batched(rows: list[Row], size: int) -> Iterator[list[Row]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def await_workers(connection: Connection, row: int, key: str = "", seconds: float = 60) -> None:
+    """Until every worker of the service has taken up `row` of ops.deployments, and has the history of partition `key`; raises NotServed.
+
+    The workers are those that are connected to the warehouse, each by the name of its connection: however many, and wherever.
+    """
+    deadline, said = time.monotonic() + seconds, "no worker is connected to the warehouse"
+    published = connection.execute("select coalesce(max(id), 0) as id from ops.ledger where partition_key = %s and state = 'published'", (key,)).fetchone()
+    assert published
+    while time.monotonic() < deadline:
+        workers = deployments.workers(connection)
+        behind = [worker for worker in workers if worker.deployment < row or worker.ledger < published["id"]]
+        if workers and not behind:
+            return
+        if behind:
+            said = f"{len(behind)} of {len(workers)} workers are behind; its health says: {_health()}"
+        time.sleep(0.02)
+    raise NotServed(f"after {seconds:.0f} s the service has not taken up deployment {row}{f' with the history of {key}' if key else ''}: {said}")
+
+
+def _health() -> str:
+    try:
+        return httpx.get(settings().url("serving") + "/health", timeout=5).text
+    except httpx.HTTPError as error:
+        return str(error)

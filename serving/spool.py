@@ -1,0 +1,205 @@
+"""The prediction log's way to PostgreSQL: an answer goes out once its lines are in a local file; a thread copies them behind it.
+
+The lines are in the format of PostgreSQL's COPY, so that they are written once and never read by us. A file is one process's own while that lives,
+by a lock that ends with it; what a killed process leaves is copied by whoever sees it next. At least once, and unique by id: so exactly once.
+A killed process, service, writer or database loses nothing. A power loss costs what the kernel had not yet written: up to about 30 seconds.
+"""
+
+import fcntl
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+
+from flightdeck.settings import settings
+
+log = logging.getLogger("flightdeck.serving")
+COLUMNS = "prediction_id, entity_id, partition_key, purpose, model_version, probability, features, history_key, requested_at, seconds, shadows"
+COPY = f"copy ops.predictions ({COLUMNS}) from stdin".encode()
+# what is known already stays as it is
+KNOWN = f"insert into ops.predictions ({COLUMNS}) values ({', '.join(['%s'] * len(COLUMNS.split(', ')))}) on conflict do nothing".encode()
+SEGMENT_BYTES = 16_000_000
+# of all processes that share the folder; then nothing is answered until the log is shorter
+MOST_BACKLOG_BYTES = 512_000_000
+READ_BYTES = 4_000_000
+
+
+class LogUnavailable(RuntimeError):
+    """The log could not be written, so nothing may be answered."""
+
+
+class Spool:
+    """One process's end of the log. Copying happens in a thread of its own, between `start` and `stop`."""
+
+    def __init__(self, folder: Path, every: float = 0.25) -> None:
+        self.folder, self.every = folder, every
+        self.refused, self.problem = 0, ""
+        self.others = 0  # bytes that other processes have left or still hold
+        self._appending = threading.Lock()
+        self._segments: list[Segment] = []
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def append(self, lines: bytes) -> None:
+        """Write whole lines; raises LogUnavailable when they are not in the file, all of them."""
+        with self._appending:
+            current = self._segments[-1] if self._segments else self._open()
+            if current.size >= SEGMENT_BYTES:
+                if self.backlog >= MOST_BACKLOG_BYTES:
+                    raise LogUnavailable(f"{self.backlog / 1e6:.0f} MB wait for the warehouse; the limit is {MOST_BACKLOG_BYTES / 1e6:.0f} MB")
+                current = self._open()
+            current.append(lines)
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that are not in the warehouse yet."""
+        return sum(segment.size - segment.done for segment in self._segments) + self.others
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._follow, name="prediction-log", daemon=True)
+        self._thread.start()
+
+    def stop(self, seconds: float = 10) -> None:
+        """Copy what is there, for at most so long; what remains is for the next process."""
+        self._stop.set()
+        if self._thread:
+            self._thread.join(seconds)
+
+    def _open(self) -> "Segment":
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            segment = Segment.create(self.folder)
+        except OSError as error:
+            raise LogUnavailable(f"the prediction log's folder cannot be written: {error}") from error
+        self._segments.append(segment)
+        return segment
+
+    def _follow(self) -> None:
+        while not self._stop.wait(self.every) or self.pending():
+            try:
+                # a role that sees no more of the warehouse than it needs
+                url = settings().database_url("serving")
+                with psycopg.connect(url, autocommit=True, connect_timeout=3, application_name="flightdeck prediction log") as connection:
+                    self.problem = ""
+                    self.drain(connection)
+            except (psycopg.Error, OSError) as error:
+                self.problem = f"predictions wait for the warehouse: {error}"
+                if self._stop.wait(1):
+                    return
+
+    def pending(self) -> bool:
+        return any(segment.size > segment.done for segment in self._segments)
+
+    def drain(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
+        """Copy as long as there is something, or nobody says stop."""
+        looked = 0.0
+        while not self._stop.wait(0 if self.pending() else self.every) or self.pending():
+            for segment in list(self._segments):
+                # looked at first: nothing is added to a file that another has followed
+                full = segment is not self._segments[-1]
+                while lines := segment.read(READ_BYTES):
+                    self._copy(connection, lines)
+                    segment.done += len(lines)
+                if full:
+                    segment.remove()
+                    self._segments.remove(segment)
+            if time.monotonic() - looked > 2:
+                looked = time.monotonic()
+                self._adopt(connection)
+
+    def _adopt(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
+        """Copy what processes that are no more have left."""
+        own, others = {segment.path for segment in self._segments}, 0
+        for path in sorted(self.folder.glob("*.copy")):
+            if path in own:
+                continue
+            segment = Segment.take(path)
+            if segment is None:
+                others += path.stat().st_size if path.exists() else 0
+                continue
+            while lines := segment.read(READ_BYTES):
+                self._copy(connection, lines)
+                segment.done += len(lines)
+            log.info("%d bytes of the prediction log, left by an ended process, are in the warehouse", segment.done)
+            segment.remove()
+        self.others = others
+
+    def _copy(self, connection: psycopg.Connection[tuple[object, ...]], lines: bytes) -> None:
+        try:
+            with connection.cursor() as cursor, cursor.copy(COPY) as copy:
+                copy.write(lines)
+        except psycopg.errors.UniqueViolation:
+            rows = [[None if value == "\\N" else value for value in line.split("\t")] for line in lines.decode().splitlines()]
+            with connection.transaction(), connection.cursor() as cursor:
+                cursor.executemany(KNOWN, rows)
+        except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.InsufficientPrivilege) as error:
+            self._one_by_one(connection, lines, error)
+
+    def _one_by_one(self, connection: psycopg.Connection[tuple[object, ...]], lines: bytes, error: psycopg.Error) -> None:
+        """What the warehouse does not take is kept beside the log, and all others go on."""
+        rows = lines.splitlines(keepends=True)
+        if len(rows) > 1:
+            for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
+                self._copy(connection, b"".join(half))
+            return
+        with (self.folder / "refused.txt").open("ab") as kept:
+            kept.write(lines)
+        self.refused += 1
+        log.error("the warehouse refuses a line of the prediction log, which is kept in refused.txt: %s", error)
+
+
+class Segment:
+    """A file of lines, locked by the process that has it open. `size` is written and acknowledged, `done` is in the warehouse."""
+
+    def __init__(self, path: Path, file: int, size: int) -> None:
+        self.path, self.file, self.size, self.done = path, file, size, 0
+
+    @classmethod
+    def create(cls, folder: Path) -> "Segment":
+        path = folder / f"{time.time_ns()}-{uuid4().hex[:8]}.copy"
+        # locked before it can be seen by its name
+        file = os.open(path.with_suffix(".new"), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.with_suffix(".new").rename(path)
+        return cls(path, file, 0)
+
+    @classmethod
+    def take(cls, path: Path) -> "Segment | None":
+        """A file that nobody holds any more; what is after its last line end was never acknowledged."""
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not path.exists():
+                # somebody else has just copied it
+                raise BlockingIOError
+        except BlockingIOError:
+            os.close(file)
+            return None
+        content = path.read_bytes()
+        return cls(path, file, content.rfind(b"\n") + 1)
+
+    def append(self, lines: bytes) -> None:
+        try:
+            written = os.write(self.file, lines)
+        except OSError as error:
+            raise LogUnavailable(f"the prediction log cannot be written: {error}") from error
+        if written != len(lines):
+            os.ftruncate(self.file, self.size)
+            raise LogUnavailable("the prediction log cannot be written: no space left")
+        self.size += written
+
+    def read(self, most: int) -> bytes:
+        """The next whole lines, of at most so many bytes."""
+        chunk = os.pread(self.file, min(most, self.size - self.done), self.done)
+        return chunk[: chunk.rfind(b"\n") + 1]
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+        os.close(self.file)

@@ -1,0 +1,258 @@
+"""A release's way: shadow, canary, champion, or back; by evidence from real answers over real HTTP, through the real log."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import lightgbm as lgb
+import numpy as np
+import pytest
+from psycopg.types.json import Jsonb
+
+from flightdeck import deployments, ledger
+from flightdeck.deployments import Move, NothingToRollBackTo
+from flightdeck.parameters import parameters
+from flightdeck.predictions import NotLogged, await_logged, logged
+from flightdeck.settings import settings
+from flightdeck.warehouse import Connection, query
+from ml.features import FEATURES
+from serving import rollout
+from serving.answer import identities
+from serving.follower import Follower
+from serving.rollout import Evidence, judge
+from tests.serving.conftest import Registry
+
+Make = Callable[..., dict[str, Any]]
+POLICY = parameters()["rollout"]
+GOOD = Evidence(rows=200, failures=0, milliseconds=0.03, champion_milliseconds=0.03, difference=0.08, shift=None)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, []),
+        ({"rows": 199}, ["it answered 199 of 200 rows"]),
+        ({"rows": 198, "failures": 2}, ["it answered 198 of 200 rows", "it failed on 2 rows"]),
+        ({"milliseconds": 0.99}, []),
+        ({"milliseconds": 1.5}, ["a row takes it 1.50 ms, the limit is 1.00"]),
+        ({"milliseconds": 1.5, "champion_milliseconds": 0.6}, []),
+        ({"milliseconds": None, "champion_milliseconds": None}, []),
+        ({"difference": 0.21}, ["its answers are 0.210 from the champion's to the same rows, the limit is 0.2"]),
+        ({"difference": None, "shift": 0.16}, ["its mean answer is 0.160 from the champion's, the limit is 0.15"]),
+    ],
+)
+def test_the_judgement_says_what_is_against_it(change: dict[str, Any], said: list[str]) -> None:
+    assert judge(Evidence(**(vars(GOOD) | change)), 200, POLICY) == said
+
+
+@pytest.fixture
+def following(follower: Follower, address: tuple[str, int], connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = settings().model_copy(update={"port_serving": address[1]})
+    monkeypatch.setattr(rollout, "settings", lambda: elsewhere)
+    follower.start()
+
+
+@pytest.fixture
+def asked(connection: Connection) -> Iterator[None]:
+    """Requests of a month that were answered: what a rehearsal asks again."""
+    key = "2999-01"
+    rows = [
+        (made, f"2999-01-01T10:00:00Z/UA/{number}", key, Jsonb({name: (number * 7 + place) % 97 for place, name in enumerate(FEATURES)}))
+        for number, made in enumerate(identities(1500))
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "insert into ops.predictions (prediction_id, entity_id, partition_key, purpose, model_version, probability, features, requested_at)"
+            " values (%s, %s, %s, 'replay', 9000001, 0.5, %s, now())",
+            rows,
+        )
+    yield
+    connection.execute("delete from ops.predictions where partition_key = %s", (key,))
+
+
+def moves(version: int) -> list[tuple[str, float]]:
+    rows = query("select state, share from ops.deployments where model_version = %s order by id", version)
+    return [(row["state"], round(row["share"], 2)) for row in rows]
+
+
+def attempt(key: str) -> ledger.Attempt:
+    return ledger.Attempt("deploy", key, 1)
+
+
+def changed(models: Registry, made: dict[str, Any], change: Callable[[str], str], booster: Any = None) -> dict[str, Any]:
+    """A release of a changed text, with its own checksum and golden answers: all that it promises holds."""
+    import hashlib
+
+    text = booster.model_to_string() if booster else change(models.artifacts[made["artifact"]].decode())
+    models.artifacts[made["artifact"]] = text.encode()
+    rows = made["golden"]["rows"]
+    answers = lgb.Booster(model_str=text).predict([[float("nan") if value is None else value for value in row] for row in rows], num_threads=1)
+    return made | {"sha256": hashlib.sha256(text.encode()).hexdigest(), "golden": {"rows": rows, "expected": answers.tolist()}}
+
+
+def opposite(text: str) -> str:
+    """The model that says the contrary."""
+    lines = text.split("\n")
+    for place, line in enumerate(lines):
+        if line.startswith("leaf_value="):
+            lines[place] = "leaf_value=" + " ".join(str(-40 * float(value)) for value in line.removeprefix("leaf_value=").split())
+        elif line.startswith("tree_sizes="):
+            lines[place] = ""
+    return "\n".join(lines)
+
+
+def test_a_good_release_comes_to_all_of_the_traffic_state_by_state(release: Make, following: None, asked: None, follower: Follower) -> None:
+    first, second = release(), release()
+    assert rollout.roll_out(attempt("1993-01"), first, ["first"]) == []
+    champion = first["model_version"]
+    assert moves(champion) == [("champion", 0)]
+    assert rollout.roll_out(attempt("1993-02"), second, ["better"]) == [], query("select * from ops.deployments order by id desc limit 3")
+    assert moves(second["model_version"]) == [("shadow", 0), ("canary", 0.05), ("canary", 0.25), ("champion", 0)]
+    assert moves(champion) == [("champion", 0), ("retired", 0)]
+    rows = query("select state, reasons, evidence from ops.deployments where model_version = %s order by id", second["model_version"])
+    assert rows[-1]["reasons"] == ["better"]
+    assert [row["evidence"].get("state") for row in rows] == [None, "shadow", "canary", "canary"]
+    assert rows[1]["evidence"]["rows"] == 200
+    assert follower.now.release
+    assert follower.now.release.version == second["model_version"]
+    # its answers in shadow were not given, and say to which answer they belong
+    shadows = query(
+        "select count(*) as n, count(shadows) as told from ops.predictions where model_version = %s and purpose = 'shadow'", second["model_version"]
+    )
+    assert shadows == [{"n": 200, "told": 200}]
+
+
+def test_a_bad_release_never_gets_beyond_shadow(release: Make, models: Registry, following: None, asked: None, follower: Follower) -> None:
+    good, bad = release(), changed(models, release(), opposite)
+    rollout.roll_out(attempt("1993-03"), good, [])
+    against = rollout.roll_out(attempt("1993-04"), bad, ["better"])
+    assert "from the champion's to the same rows" in against[0]
+    assert moves(bad["model_version"]) == [("shadow", 0), ("retired", 0)]
+    given = query("select purpose from ops.predictions where model_version = %s group by 1", bad["model_version"])
+    assert given == [{"purpose": "shadow"}]
+    (told,) = query("select severity, summary from ops.alerts where source = 'rollout' and partition_key = '1993-04'")
+    assert told["severity"] == "stop"
+    assert told["summary"].startswith(f"version {bad['model_version']} was rolled back: ")
+    assert follower.now.release
+    assert follower.now.release.version == good["model_version"]
+
+
+def test_a_slow_release_never_gets_beyond_shadow(release: Make, models: Registry, following: None, asked: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(parameters()["rollout"], "most_milliseconds", 0.05)
+    good = release()
+    rollout.roll_out(attempt("1993-05"), good, [])
+    random = np.random.default_rng(1)
+    data = lgb.Dataset(random.normal(size=(500, len(FEATURES))), label=random.integers(0, 2, 500), feature_name=FEATURES)
+    knobs = {"objective": "binary", "verbose": -1, "learning_rate": 1e-6, "num_leaves": 31, "min_data_in_leaf": 2}
+    slow = changed(models, release(), str, lgb.train(knobs, data, num_boost_round=3000))
+    against = rollout.roll_out(attempt("1993-06"), slow, [])
+    assert any("a row takes it" in reason for reason in against), against
+    assert moves(slow["model_version"]) == [("shadow", 0), ("retired", 0)]
+
+
+def test_a_tampered_release_is_answered_to_nobody(release: Make, models: Registry, following: None, asked: None) -> None:
+    good, bad = release(), release()
+    rollout.roll_out(attempt("1993-07"), good, [])
+    models.artifacts[bad["artifact"]] += b" "
+    against = rollout.roll_out(attempt("1993-08"), bad, [])
+    assert "the stored file has sha256" in against[0]
+    assert moves(bad["model_version"]) == [("retired", 0)]
+    assert query("select 1 as n from ops.predictions where model_version = %s", bad["model_version"]) == []
+
+
+def test_a_shadow_is_asked_and_never_answers(
+    release: Make, deployed: Callable[..., int], connection: Connection, look: Callable[[], None], client: httpx.Client
+) -> None:
+    champion, made = deployed(release()), release()
+    deployments.record(connection, "1993-09", made, Move("shadow", []))
+    look()
+    body = {"instances": [{"carrier": "UA", "flight": 1, "origin": "EWR", "dest": "IAH", "scheduled_departure": "2015-02-03T05:15:00"}]}
+    ids = []
+    for number in range(50):
+        body["instances"][0]["flight"] = number + 1
+        answer = client.post("/predict", json=body, headers={"x-purpose": "probe"}).json()
+        assert answer["model_version"] == champion
+        ids.append(answer["predictions"][0]["prediction_id"])
+    assert client.get(f"/v2/models/late_arrival/versions/{made['model_version']}").status_code == 404
+    await_logged(ids)
+    deadline = time.monotonic() + 10
+    shadowed: list[str] = []
+    while len(shadowed) < 50:
+        assert time.monotonic() < deadline
+        rows = connection.execute("select shadows from ops.predictions where model_version = %s", (made["model_version"],)).fetchall()
+        shadowed = [str(row["shadows"]) for row in rows]
+    assert sorted(shadowed) == sorted(ids)
+
+
+def test_a_canary_answers_its_share_and_the_same_request_goes_the_same_way(
+    release: Make, deployed: Callable[..., int], connection: Connection, look: Callable[[], None], client: httpx.Client
+) -> None:
+    champion, made = deployed(release()), release()
+    deployments.record(connection, "1993-10", made, Move("canary", [], share=0.25))
+    look()
+    instance = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "scheduled_departure": "2015-02-03T05:15:00"}
+    bodies = [{"instances": [instance | {"flight": number + 1}]} for number in range(400)]
+
+    def versions() -> list[int]:
+        return [client.post("/predict", json=body, headers={"x-purpose": "probe"}).json()["model_version"] for body in bodies]
+
+    found = versions()
+    assert set(found) == {champion, made["model_version"]}
+    assert 60 <= found.count(made["model_version"]) <= 140
+    assert versions() == found
+
+
+def test_what_a_canary_cannot_answer_the_champion_does(
+    release: Make, deployed: Callable[..., int], connection: Connection, look: Callable[[], None], client: httpx.Client, follower: Follower
+) -> None:
+    champion, made = deployed(release()), release()
+    deployments.record(connection, "1993-11", made, Move("canary", [], share=1))
+    look()
+    candidate = follower.now.candidate
+    assert candidate
+    candidate.model.one = lambda _: float("nan")  # type: ignore[method-assign]
+    body = {"instances": [{"carrier": "UA", "flight": 1, "origin": "EWR", "dest": "IAH", "scheduled_departure": "2015-02-03T05:15:00"}]}
+    answer = client.post("/predict", json=body, headers={"x-purpose": "probe"})
+    assert (answer.status_code, answer.json()["model_version"]) == (200, champion)
+    await_logged([answer.json()["predictions"][0]["prediction_id"]])
+    rows = connection.execute("select purpose, probability from ops.predictions where model_version = %s", (made["model_version"],)).fetchall()
+    assert [(row["purpose"], str(row["probability"])) for row in rows] == [("shadow", "nan")]
+
+
+def test_a_roll_back_is_served_within_two_seconds(release: Make, models: Registry, connection: Connection, following: None, follower: Follower) -> None:
+    first, second, trial = release(), release(), release()
+    rollout.await_workers(connection, deployments.promote(connection, "1993-12", first, []))
+    deployments.promote(connection, "1993-12", second, [])
+    row = deployments.record(connection, "1993-12", trial, Move("shadow", []))
+    rollout.await_workers(connection, row)
+    models.artifacts.clear()
+    begun = time.monotonic()
+    before, now, row = deployments.roll_back(None, "it looked odd")
+    rollout.await_workers(connection, row)
+    assert time.monotonic() - begun < 2
+    assert (before, now) == (second["model_version"], first["model_version"])
+    assert follower.now.release
+    assert (follower.now.release.version, follower.now.candidate) == (first["model_version"], None)
+    assert moves(trial["model_version"]) == [("shadow", 0), ("retired", 0)]
+    # forward again, by name
+    assert deployments.roll_back(second["model_version"], "it was right")[:2] == (first["model_version"], second["model_version"])
+    with pytest.raises(NothingToRollBackTo, match=f"version {trial['model_version']} has never served"):
+        deployments.roll_back(trial["model_version"], "")
+
+
+def test_history_says_what_served_when(release: Make, connection: Connection) -> None:
+    first, second = release(), release()
+    deployments.promote(connection, "1992-01", first, ["a"])
+    (now,) = connection.execute("select clock_timestamp() as at").fetchall()
+    deployments.promote(connection, "1992-02", second, ["b"])
+    then = [row for row in deployments.history(now["at"]) if row["state"] == "champion"]
+    assert then[-1]["model_version"] == first["model_version"]
+    later = [row for row in deployments.history(connection.execute("select clock_timestamp() as at").fetchall()[0]["at"]) if row["state"] == "champion"]
+    assert later[-1]["model_version"] == second["model_version"]
+
+
+def test_a_stage_that_asks_ends_when_its_answers_are_logged() -> None:
+    assert logged(lambda key: {"sent": 0, "prediction_ids": [], "key": key})("2013-01") == {"sent": 0, "key": "2013-01"}
+    with pytest.raises(NotLogged, match="1 of 1 answers are not in"):
+        await_logged(identities(1), seconds=0.1)
