@@ -1,4 +1,4 @@
-"""`make bench`: the data half stage by stage, the year in one process, the year through Airflow, each on a fresh state of its own; writes bench.json."""
+"""`make bench`: the data half stage by stage, the year in one process, the year through Airflow, serving; each on a fresh state; writes bench.json."""
 
 import json
 import os
@@ -96,6 +96,8 @@ def in_process() -> tuple[dict[str, float], dict[str, str]]:
 
 def demo() -> dict[str, Any]:
     """The stack's start and the year through Airflow, with the memory of all processes; beside the same stages in one process."""
+    from flightdeck.launch import common
+
     alone, models = in_process()
     with fresh() as home:
         peak = Peak(home)
@@ -108,10 +110,12 @@ def demo() -> dict[str, Any]:
         status = json.loads(subprocess.run([*FLIGHTDECK, "status", "--json"], check=True, capture_output=True).stdout)
         others = subprocess.run([sys.executable, "-c", MODELS], check=True, capture_output=True, env=os.environ | {"FLIGHTDECK_HOME": home}).stdout
         peak.over.set()
+        command = [sys.executable, "-m", "tests.bench_serving"]
+        serving = json.loads(subprocess.run(command, check=True, env=os.environ | common() | {"FLIGHTDECK_HOME": home}, stdout=subprocess.PIPE).stdout)
     if json.loads(others) != models:
         raise AssertionError(f"the same months gave other models: {models} in one process, {others.decode()} under Airflow")
     months = len(status["partitions"])
-    return {
+    return {name: figure(*found) for name, found in serving.items()} | {
         "up_seconds": figure(up, "s", "first start of the whole stack, until all of it is healthy"),
         "demo_seconds": figure(whole, "s", f"stack and {MONTHS} through Airflow, docs built; the environment is there already"),
         "demo_peak_gb": figure(peak.most / 1e9, "GB", "most memory of all processes together (proportional set size, each second)"),
