@@ -10,7 +10,6 @@ from zlib import crc32
 import msgspec
 
 from ml.features import row
-from ml.learners import InvalidModel
 from serving.metrics import FAILED
 from serving.reference import Asked
 from serving.release import Release
@@ -57,22 +56,14 @@ def chosen(now: "Serving", request: bytes) -> Release | None:
     return now.release
 
 
-def part(now: "Serving", release: Release, asked: list[Asked], asking: Asking) -> Part:
-    """Answer some instances. What a candidate cannot answer, the champion does; raises InvalidModel when that cannot either."""
+def part(release: Release, asked: list[Asked], asking: Asking) -> Part:
+    """Answer some instances; raises InvalidModel."""
     rows = [row(one.features) for one in asked]
     begun = perf_counter()
-    failed = b""
-    try:
-        probabilities = release.probabilities(rows)
-    except InvalidModel:
-        if release is not now.candidate or now.release is None:
-            raise
-        failed = failure(release, asked, asking)
-        release, begun = now.release, perf_counter()
-        probabilities = release.probabilities(rows)
+    probabilities = release.probabilities(rows)
     seconds = (perf_counter() - begun) / len(rows)
     made = identities(len(rows))
-    return Part(asked, rows, made, probabilities, release, failed + lines(zip(made, asked, probabilities, strict=True), release.version, asking, seconds))
+    return Part(asked, rows, made, probabilities, release, lines(zip(made, asked, probabilities, strict=True), release.version, asking, seconds))
 
 
 def failure(release: Release, asked: list[Asked], asking: Asking) -> bytes:

@@ -3,8 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic, perf_counter
-from typing import Any
+from time import perf_counter
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -17,15 +16,16 @@ from flightdeck.parameters import parameters
 from flightdeck.settings import settings
 from ml.learners import InvalidModel
 from serving import answer, metrics
+from serving import body as bodies
 from serving.answer import Asking
+from serving.body import Refusal
 from serving.follower import Follower, Serving
 from serving.reference import Asked
 from serving.release import Release
-from serving.schema import MOST_BYTES, PURPOSES, YEARS, InvalidRequest, PredictAnswer, Prediction, PredictRequest, decode, openapi
+from serving.schema import PURPOSES, YEARS, InvalidRequest, PredictAnswer, Prediction, PredictRequest, decode, openapi
 from serving.shadow import Shadow
 from serving.spool import LogUnavailable, Spool
 
-BODY_SECONDS = 8
 # so many are answered at a stretch; then other requests have their turn
 AT_A_STRETCH = 500
 JSON = [(b"content-type", b"application/json")]
@@ -34,67 +34,6 @@ follower = Follower()
 spool = Spool(settings().home / "serving" / "log")
 shadow = Shadow(spool)
 LATE = parameters()["model"]["decides_late_from"]
-
-
-class Refusal(Exception):
-    """A request that gets no prediction, and why."""
-
-    def __init__(self, status: int, error: str, message: str, field: str = "") -> None:
-        super().__init__(message)
-        self.status, self.content = status, {"error": error, "field": field, "message": message}
-
-
-async def _body(receive: Receive) -> bytes:
-    """The body, as long as it is not too large: what is announced is not trusted."""
-    body: bytes = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            # nobody reads this, but it is no error of ours
-            raise Refusal(400, "invalid", "the body ended early")
-        body = body + message["body"] if body else message.get("body", b"")
-        if len(body) > MOST_BYTES:
-            raise Refusal(413, "too_large", f"at most {MOST_BYTES} bytes a request")
-        if not message.get("more_body"):
-            return body
-
-
-class Patience:
-    """Ends what waits for a body for too long: one look at all of them a second, where a timer each would cost a fifth of a request."""
-
-    def __init__(self) -> None:
-        self.since: dict[asyncio.Task[Any], float] = {}
-        self.looking: asyncio.AbstractEventLoop | None = None
-
-    async def body(self, receive: Receive) -> bytes:
-        """Raises TimeoutError."""
-        task = asyncio.current_task()
-        assert task
-        self.since[task] = monotonic()
-        if self.looking is not task.get_loop():
-            self._look()
-        try:
-            return await _body(receive)
-        except asyncio.CancelledError:
-            if task in self.since:
-                # somebody else's word
-                raise
-            task.uncancel()
-            raise TimeoutError from None
-        finally:
-            self.since.pop(task, None)
-
-    def _look(self) -> None:
-        now = monotonic()
-        for task in [task for task, since in self.since.items() if now - since > BODY_SECONDS]:
-            del self.since[task]
-            task.cancel()
-        self.looking = asyncio.get_running_loop() if self.since else None
-        if self.looking:
-            self.looking.call_later(min(1.0, BODY_SECONDS), self._look)
-
-
-patience = Patience()
 
 
 def _asking(headers: list[tuple[bytes, bytes]]) -> Asking:
@@ -133,14 +72,14 @@ class Answering:
         begun, version, status, headers = perf_counter(), "", 200, JSON
         try:
             asking = _asking(scope["headers"])
-            content, found, headers = await self.answer(await patience.body(receive), asking, scope)
+            content, found, headers = await self.answer(await bodies.patience.body(receive), asking, scope)
             version, count = str(found[0].release.version), sum([len(each.rows) for each in found])
         except Refusal as refusal:
             status, content = refusal.status, ENCODE(refusal.content)
         except InvalidRequest as error:
             status, content = 400, ENCODE({"error": "invalid", "field": error.field, "message": error.message})
         except TimeoutError:
-            status, content = 408, ENCODE({"error": "too_slow", "field": "", "message": f"the body did not come within {BODY_SECONDS} s"})
+            status, content = 408, ENCODE({"error": "too_slow", "field": "", "message": f"the body did not come within {bodies.BODY_SECONDS} s"})
         except LogUnavailable as error:
             status, content = 503, ENCODE({"error": "log_unavailable", "field": "", "message": str(error)})
         except InvalidModel as error:
@@ -169,19 +108,30 @@ class Answering:
         return ENCODE(PredictAnswer(found[0].release.version, predictions)), found, JSON
 
 
+async def _parts(release: Release, asked: list[Asked], asking: Asking) -> list[answer.Part]:
+    parts = []
+    for start in range(0, len(asked), AT_A_STRETCH):
+        if start:
+            await asyncio.sleep(0)
+        parts.append(answer.part(release, asked[start : start + AT_A_STRETCH], asking))
+    return parts
+
+
 async def give(now: Serving, body: bytes, asked: list[Asked], asking: Asking, named: Release | None = None) -> list[answer.Part]:
     """Answer, by the release that is named or by the rollout's choice, and log all of it or nothing; raises Refusal, LogUnavailable or InvalidModel."""
     release = named or answer.chosen(now, body)
     if release is None:
         raise Refusal(503, "no_release", now.problem or "no release has been deployed yet")
-    parts = []
-    for start in range(0, len(asked), AT_A_STRETCH):
-        if start:
-            await asyncio.sleep(0)
-        parts.append(answer.part(now, release, asked[start : start + AT_A_STRETCH], asking))
-        # one answer, one version
-        release = parts[-1].release
-    spool.append(b"".join([each.lines for each in parts]))
+    failed = b""
+    try:
+        parts = await _parts(release, asked, asking)
+    except InvalidModel:
+        if named or release is not now.candidate or now.release is None:
+            raise
+        # the champion gives all of the answer: one answer, one version
+        failed = answer.failure(release, asked, asking)
+        parts = await _parts(now.release, asked, asking)
+    spool.append(failed + b"".join([each.lines for each in parts]))
     if now.candidate and not now.share:
         for each in parts:
             shadow.offer(now.candidate, each, asking.at)

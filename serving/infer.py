@@ -18,6 +18,7 @@ from flightdeck.parameters import parameters
 from ml.features import FEATURES, MISSING
 from serving import app as service
 from serving.answer import Asking, Part
+from serving.body import Refusal
 from serving.follower import Serving
 from serving.reference import Asked
 from serving.release import Release
@@ -63,12 +64,12 @@ def known(asked: dict[str, str]) -> Release | None:
     """The release of the version that a path names, None where it names none; raises a Refusal for what does not answer."""
     now = service.follower.now
     if asked["name"] != NAME:
-        raise service.Refusal(404, "no_model", f"the model here is {NAME}")
+        raise Refusal(404, "no_model", f"the model here is {NAME}")
     if (version := asked.get("version")) is None:
         return None
     serve = {str(each.version): each for each in answering(now)}
     if version not in serve:
-        raise service.Refusal(404, "no_version", f"version {version} does not serve; {', '.join(serve) or 'none'} does")
+        raise Refusal(404, "no_version", f"version {version} does not serve; {', '.join(serve) or 'none'} does")
     return serve[version]
 
 
@@ -193,7 +194,7 @@ async def server(_: Request) -> JSONResponse:
 async def model(request: Request) -> JSONResponse:
     try:
         known(request.path_params)
-    except service.Refusal as refusal:
+    except Refusal as refusal:
         return JSONResponse(refusal.content, refusal.status)
     now = service.follower.now
     versions = [str(each.version) for each in answering(now)]
@@ -203,7 +204,7 @@ async def model(request: Request) -> JSONResponse:
 async def model_ready(request: Request) -> JSONResponse:
     try:
         known(request.path_params)
-    except service.Refusal as refusal:
+    except Refusal as refusal:
         return JSONResponse({"ready": False} | refusal.content, refusal.status)
     there = service.follower.now.release is not None
     return JSONResponse({"name": NAME, "ready": there}, 200 if there else 503)

@@ -23,6 +23,8 @@ from serving.release import ReleaseRefused, load
 
 # of a rehearsal's requests; a canary's share is of requests, so they are small
 ROWS_A_REQUEST = 5
+# for which the champion may be still on its way to the workers
+TAKES_UP_SECONDS = 10
 RECENT = """
 select entity_id, features from ops.predictions where purpose in ('replay', 'live')
 and partition_key = (select max(partition_key) from ops.predictions where purpose in ('replay', 'live')) order by md5(entity_id), logged_at limit %s"""
@@ -102,7 +104,12 @@ def roll_out(attempt: ledger.Attempt, release: dict[str, Any], reasons: list[str
 def _nobody_serves(connection: Connection, champion: Row) -> bool:
     """Whether there is nothing to try a release beside: of the workers that are there, none could take up the champion."""
     await_workers(connection, 0)
-    return champion["model_version"] not in {worker.version for worker in deployments.workers(connection)}
+    deadline = time.monotonic() + TAKES_UP_SECONDS
+    while champion["model_version"] not in {worker.version for worker in deployments.workers(connection)}:
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def _back(connection: Connection, attempt: ledger.Attempt, release: dict[str, Any], against: list[str], shown: dict[str, Any]) -> list[str]:

@@ -108,7 +108,7 @@ def _after_the_truth(key: str) -> None:
 
 
 def _after_the_alias(key: str) -> None:
-    deploying.wait_until_served = die  # type: ignore[assignment]
+    deploying.await_workers = die  # type: ignore[assignment]
     deploying.deploy(key)
 
 
@@ -130,7 +130,7 @@ def test_a_deployment_that_is_killed_and_done_again_is_one_and_truth_and_alias_a
     assert registry.alias("champion") == version
     assert ledger.last("deploy", key) is None
     # the service itself is not part of this
-    monkeypatch.setattr(deploying, "wait_until_served", lambda *_: None)
+    monkeypatch.setattr(deploying, "await_workers", lambda *_: None)
     deploying.deploy(key)
     done = ledger.last("deploy", key)
     assert done is not None
@@ -141,7 +141,11 @@ def test_a_deployment_that_is_killed_and_done_again_is_one_and_truth_and_alias_a
 def test_a_version_whose_file_is_gone_is_not_deployed(months: None, monkeypatch: pytest.MonkeyPatch) -> None:
     key, before = KEYS[1], deployments.champion()
     monkeypatch.setattr(registry, "artifact", lambda path: b"")
+    monkeypatch.setattr(deploying, "await_workers", lambda *_: None)
     ledger.Attempt("gate", key, 1, facts={"decision": "promoted", "reasons": ["made up"]}).record("done")
-    with pytest.raises(registry.RegistryError, match="the stored file has sha256"):
-        deploying.deploy(key)
+    deploying.deploy(key)
+    done = ledger.last("deploy", key)
+    assert done is not None
+    assert done["facts"]["decision"] == "rolled back"
+    assert "the stored file has sha256" in done["facts"]["reasons"][0]
     assert deployments.champion() == before

@@ -17,6 +17,7 @@ from flightdeck.settings import settings
 from flightdeck.warehouse import Connection
 from ml.features import FEATURES, row
 from serving import app as served
+from serving import body as bodies
 from serving.follower import Follower
 from serving.schema import MOST_BYTES
 from serving.spool import Spool
@@ -176,15 +177,15 @@ def test_a_length_that_is_no_number_is_refused_and_the_next_is_answered(serving:
 
 def test_a_body_that_ends_early_is_no_error_of_ours(serving: int, address: tuple[str, int], client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    refusal = served.Refusal
-    monkeypatch.setattr(served, "Refusal", lambda *words: seen.append(words[0]) or refusal(*words))
+    refusal = bodies.Refusal
+    monkeypatch.setattr(bodies, "Refusal", lambda *words: seen.append(words[0]) or refusal(*words))
     assert raw(address, b"POST /predict HTTP/1.1", b"host: x", b"content-length: 100", b"", b'{"instances": [', ends=True) == b""
     assert ask(client, ASKED).status_code == 200
     assert seen == [400]
 
 
 def test_a_body_that_never_comes_is_a_408(serving: int, address: tuple[str, int], client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.1)
     assert raw(address, b"POST /predict HTTP/1.1", b"host: x", b"content-length: 100", b"", b'{"instances": [').startswith(b"HTTP/1.1 408 ")
     assert ask(client, ASKED).status_code == 200
 

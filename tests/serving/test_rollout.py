@@ -218,6 +218,20 @@ def test_what_a_canary_cannot_answer_the_champion_does(
     await_logged([answer.json()["predictions"][0]["prediction_id"]])
     rows = connection.execute("select purpose, probability from ops.predictions where model_version = %s", (made["model_version"],)).fetchall()
     assert [(row["purpose"], str(row["probability"])) for row in rows] == [("shadow", "nan")]
+    # of a large request it can answer the first part only: the champion answers all of it
+    predict, calls = candidate.model.predict, []
+
+    def fails_later(rows: Any) -> Any:
+        calls.append(len(rows))
+        return predict(rows) * (1 if len(calls) == 1 else np.nan)
+
+    candidate.model.predict = fails_later  # type: ignore[method-assign]
+    answer = client.post("/predict", json={"instances": body["instances"] * 600}, headers={"x-purpose": "probe"})
+    assert (answer.status_code, answer.json()["model_version"], len(answer.json()["predictions"])) == (200, champion, 600)
+    assert calls == [500, 100]
+    await_logged([each["prediction_id"] for each in answer.json()["predictions"]])
+    rows = connection.execute("select count(*) as n from ops.predictions where model_version = %s and purpose <> 'shadow'", (champion,)).fetchall()
+    assert rows == [{"n": 601}]
 
 
 def test_a_roll_back_is_served_within_two_seconds(release: Make, models: Registry, connection: Connection, following: None, follower: Follower) -> None:
