@@ -34,6 +34,11 @@ class Worker(NamedTuple):
     ledger: int
     version: int
 
+    @property
+    def name(self) -> str:
+        """Of the worker's connection to the warehouse; `workers` reads it."""
+        return f"serving {self.deployment} {self.ledger} {self.version}"
+
 
 class NothingToRollBackTo(RuntimeError):
     """No other version has served."""
@@ -77,7 +82,7 @@ def record(connection: Connection, key: str, release: dict[str, Any], move: Move
 
 def promote(connection: Connection, key: str, release: dict[str, Any], reasons: list[str], evidence: dict[str, Any] | None = None) -> int:
     """Make `release` the champion, and retire the one before it: both or neither. Returns the champion's row."""
-    with connection.transaction():
+    with lock(connection, "deployments"), connection.transaction():
         before, _, _ = standing(connection)
         if before and before["model_version"] != release["model_version"]:
             record(connection, key, before["release"], Move("retired", [f"version {release['model_version']} serves instead"]))

@@ -69,9 +69,14 @@ def _number(value: Any, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
+def _print(shown: Table) -> None:
+    console = Console(highlight=False)
+    # a pipe has no width: then nothing needs to be cut
+    (console if console.is_terminal else Console(width=180, highlight=False)).print(shown)
+
+
 def table(keys: list[str]) -> None:
     """A row a month: what came in, what the champion did with it, what became of the challenger, and why."""
-    console = Console(highlight=False)
     shown = Table(title="log loss: the champion's on the whole month, the challenger's on its last days", title_style="dim")
     for name in ("month", "rows", "quarantined", "drift", "champion", "log loss", "AUC", "challenger", "log loss", "decision"):
         shown.add_column(name, justify="left" if name in ("month", "decision") else "right", no_wrap=True)
@@ -82,25 +87,22 @@ def table(keys: list[str]) -> None:
             _number(row["champion"], "d"), _number(row["champion_log_loss"], ".4f"), _number(row["auc"], ".3f"),
             _number(row["challenger"], "d"), _number(row["challenger_log_loss"], ".4f"), row["decision"] or "–", "; ".join(row["reasons"]),
         )  # fmt: skip
-    # a pipe has no width: then nothing needs to be cut
-    (console if console.is_terminal else Console(width=180, highlight=False)).print(shown)
+    _print(shown)
 
 
 def comparison(rows: list[dict[str, Any]], title: str) -> None:
     """A row an experiment, the best first."""
-    console = Console(highlight=False)
     shown = Table(title=title, title_style="dim")
     for name in ("settings", "log loss", "AUC", "calibration", "model tests", "run"):
         shown.add_column(name, justify="right" if name in ("log loss", "AUC", "calibration") else "left", no_wrap=name == "run")
     for row in rows:
         figures = (_number(row["log_loss"], ".4f"), _number(row["auc"], ".3f"), _number(row["calibration"], "+.3f"))
         shown.add_row(escape(row["settings"]), *figures, escape("; ".join(row["failures"]) or "passed"), row["run_id"])
-    (console if console.is_terminal else Console(width=180, highlight=False)).print(shown)
+    _print(shown)
 
 
 def moves(rows: list[Row]) -> None:
     """A row a move of a release, oldest first, with the reasons; what was seen in a state stands with the move after it."""
-    console = Console(highlight=False)
     shown = Table()
     for name in ("at", "version", "state", "share", "month", "why", "seen before"):
         shown.add_column(name, justify="right" if name in ("version", "share") else "left", no_wrap=name in ("at", "state", "month"), overflow="fold")
@@ -109,4 +111,4 @@ def moves(rows: list[Row]) -> None:
         why = escape("; ".join(row["reasons"]))
         share = f"{row['share']:.0%}" if row["state"] == "canary" else ""
         shown.add_row(f"{row['at']:%Y-%m-%d %H:%M:%S}", str(row["model_version"]), row["state"], share, row["partition_key"], why, seen)
-    (console if console.is_terminal else Console(width=180, highlight=False)).print(shown)
+    _print(shown)

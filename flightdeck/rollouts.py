@@ -19,6 +19,7 @@ def rollback(version: int | None, reason: str) -> None:
 
     A release on trial is retired with it. Nothing is deleted: the same command with the other version goes forward again.
     """
+    from flightdeck.warehouse import connect
     from serving import deploy, rollout
 
     begun = datetime.now(UTC)
@@ -26,8 +27,6 @@ def rollback(version: int | None, reason: str) -> None:
         before, now, row = deployments.roll_back(version, reason)
     except deployments.NothingToRollBackTo as error:
         raise click.ClickException(str(error)) from None
-    from flightdeck.warehouse import connect
-
     with connect() as connection:
         rollout.await_workers(connection, row)
     seconds = (datetime.now(UTC) - begun).total_seconds()

@@ -1,4 +1,4 @@
-"""The service's own routes: POST /predict, the Open Inference Protocol, health, and their description. BentoML mounts them and adds metrics."""
+"""The service's own routes: POST /predict, the Open Inference Protocol, health, and their description. BentoML mounts them."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -63,34 +63,38 @@ def _time(text: str) -> datetime:
     return at.astimezone(UTC)
 
 
+def _refusal(error: Exception) -> Refusal:
+    """What went wrong, as an answer."""
+    match error:
+        case Refusal():
+            return error
+        case InvalidRequest():
+            return Refusal(400, "invalid", error.message, error.field)
+        case TimeoutError():
+            return Refusal(408, "too_slow", f"the body did not come within {bodies.BODY_SECONDS} s")
+        case LogUnavailable():
+            return Refusal(503, "log_unavailable", str(error))
+        case _:
+            return Refusal(503, "wrong", str(error))
+
+
 class Answering:
     """An ASGI application that reads a body, answers it with predictions, and turns whatever goes wrong into one of the service's errors."""
 
     route = "/predict"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun, version, status, headers = perf_counter(), "", 200, JSON
+        begun, status = perf_counter(), 200
         try:
             asking = _asking(scope["headers"])
             content, found, headers = await self.answer(await bodies.patience.body(receive), asking, scope)
-            version, count = str(found[0].release.version), sum([len(each.rows) for each in found])
-        except Refusal as refusal:
-            status, content = refusal.status, ENCODE(refusal.content)
-        except InvalidRequest as error:
-            status, content = 400, ENCODE({"error": "invalid", "field": error.field, "message": error.message})
-        except TimeoutError:
-            status, content = 408, ENCODE({"error": "too_slow", "field": "", "message": f"the body did not come within {bodies.BODY_SECONDS} s"})
-        except LogUnavailable as error:
-            status, content = 503, ENCODE({"error": "log_unavailable", "field": "", "message": str(error)})
-        except InvalidModel as error:
-            status, content = 503, ENCODE({"error": "wrong", "field": "", "message": str(error)})
-        if version:
-            seconds, predictions = metrics.answered(self.route, version, asking.purpose)
+            seconds, predictions = metrics.answered(self.route, str(found[0].release.version), asking.purpose)
             seconds.observe(perf_counter() - begun)
-            predictions.inc(count)
-        else:
-            headers = JSON
-            metrics.REFUSED.labels(self.route, msgspec.json.decode(content)["error"]).inc()
+            predictions.inc(sum([len(each.rows) for each in found]))
+        except (Refusal, InvalidRequest, TimeoutError, LogUnavailable, InvalidModel) as error:
+            refusal = _refusal(error)
+            status, content, headers = refusal.status, ENCODE(refusal.content), JSON
+            metrics.REFUSED.labels(self.route, refusal.content["error"]).inc()
         start: Message = {"type": "http.response.start", "status": status, "headers": [*headers, (b"content-length", b"%d" % len(content))]}
         await send(start)
         await send({"type": "http.response.body", "body": content})
@@ -155,13 +159,13 @@ class Direct:
 
 
 def _error(status: int, error: str, message: str) -> JSONResponse:
-    return JSONResponse({"error": error, "field": "", "message": message}, status)
+    return JSONResponse(Refusal(status, error, message).content, status)
 
 
 async def refused(_: Request, error: Exception) -> JSONResponse:
     """What the routing refuses, like another method, in the words of the other errors."""
     assert isinstance(error, HTTPException)
-    return JSONResponse({"error": "refused", "field": "", "message": error.detail}, error.status_code, error.headers)
+    return JSONResponse(Refusal(error.status_code, "refused", error.detail).content, error.status_code, error.headers)
 
 
 async def health(_: Request) -> JSONResponse:

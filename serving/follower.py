@@ -50,7 +50,7 @@ class Follower:
             with connect("serving") as connection:
                 self.now = self.step(connection)
         except psycopg.Error as error:
-            self.now = replace(self.last(), problem=f"the warehouse does not answer: {error}")
+            self.now = self._alone(error)
         threading.Thread(target=self._follow, name="follower", daemon=True).start()
 
     def stop(self) -> None:
@@ -67,21 +67,24 @@ class Follower:
                         for _ in connection.notifies(timeout=self.every, stop_after=1):
                             pass
             except psycopg.Error as error:
-                # goes on with what it has; says so in its health
-                now = self.now if self.now.ledger >= 0 else self.last()
-                self.now = replace(now, problem=f"the warehouse does not answer: {error}")
+                self.now = self._alone(error)
                 self._stop.wait(1)
 
-    def last(self) -> Serving:
-        """What served before this process: for a start without the warehouse. Nothing is ready when there is none."""
-        manifest, reference = self.keep.release(), self.keep.reference()
-        if manifest is None or reference is None:
-            return self.now
+    def _alone(self, error: psycopg.Error) -> Serving:
+        """Without the warehouse: what there is goes on, at a start what served before this process; and its health says so."""
+        now = self.now
+        if now.ledger < 0 and (release := self._last_release()) and (reference := self.keep.reference()):
+            now = replace(now, release=release, reference=reference, ledger=0)
+        return replace(now, problem=f"the warehouse does not answer: {error}")
+
+    def _last_release(self) -> Release | None:
+        """What served last, here or in the process before this one."""
+        manifest = self.keep.release()
         try:
-            return replace(self.now, release=self._load(manifest), reference=reference, ledger=0)
+            return self._load(manifest) if manifest else None
         except (ReleaseRefused, RegistryError) as error:
             log.warning("the last release cannot be used: %s", error)
-            return self.now
+            return None
 
     def step(self, connection: Connection) -> Serving:
         """One look: reference data first, so that a new release never meets older ones."""
@@ -94,8 +97,9 @@ class Follower:
             self.keep.remember_reference(now.reference)
         if newest != now.deployment:
             now = self._take_up(now, champion, candidate, newest)
-        if connection.info.parameter_status("application_name") != _name(now):
-            connection.execute("select set_config('application_name', %s, false)", (_name(now),))
+        name = deployments.Worker(now.deployment, now.ledger, now.release.version if now.release else 0).name
+        if connection.info.parameter_status("application_name") != name:
+            connection.execute("select set_config('application_name', %s, false)", (name,))
         return now
 
     def _take_up(self, now: Serving, champion: dict[str, Any] | None, candidate: dict[str, Any] | None, newest: int) -> Serving:
@@ -107,7 +111,7 @@ class Follower:
         except (ReleaseRefused, RegistryError) as error:
             problems.append(str(error))
             if release is None:
-                release = self.last().release
+                release = self._last_release()
         if candidate and release:
             try:
                 on_trial, share = self._load(candidate["release"]), float(candidate["share"])
@@ -132,8 +136,3 @@ class Follower:
         while len(self._loaded) > LOADED:
             self._loaded.pop(next(iter(self._loaded)))
         return found
-
-
-def _name(now: Serving) -> str:
-    """As deployments.workers reads it."""
-    return f"serving {now.deployment} {now.ledger} {now.release.version if now.release else 0}"

@@ -5,7 +5,6 @@ is missing; `entity_id`, BYTES, shape [n], says what each row is about. Tensors 
 """
 
 import math
-from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -22,15 +21,13 @@ from serving.body import Refusal
 from serving.follower import Serving
 from serving.reference import Asked
 from serving.release import Release
-from serving.schema import MOST_INSTANCES, InferRequest, InvalidRequest, Tensor, Wanted, named
+from serving.schema import MOST_INSTANCES, InferRequest, InvalidRequest, Tensor, Wanted, read
 
 NAME = parameters()["model"]["name"]
 LENGTH = b"inference-header-content-length"
 INPUTS = [{"name": "features", "datatype": "FP64", "shape": [-1, len(FEATURES)]}, {"name": "entity_id", "datatype": "BYTES", "shape": [-1]}]
 KINDS: dict[Literal["probability", "label", "prediction_id"], str] = {"probability": "FP64", "label": "BOOL", "prediction_id": "BYTES"}
 OUTPUTS = [{"name": name, "datatype": kind, "shape": [-1]} for name, kind in KINDS.items()]
-
-
 DECODER = msgspec.json.Decoder(InferRequest)
 
 
@@ -41,14 +38,10 @@ class Infer(service.Answering):
         version = known(scope["path_params"])
         head = next((value for name, value in scope["headers"] if name == LENGTH), None)
         size = len(body) if head is None else _size(head, len(body))
-        try:
-            request = DECODER.decode(body[:size])
-        except msgspec.ValidationError as error:
-            raise named(error) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidRequest("", str(error) or "nested too deeply") from None
+        request = read(DECODER, body[:size])
         rows, entities = tensors(request.inputs, memoryview(body)[size:])
-        asked = [about(row, entity, asking.at) for row, entity in zip(rows, entities, strict=True)]
+        # its partition is that of the time of asking, of which the text begins with year and month
+        asked = [about(row, entity, asking.at[:7]) for row, entity in zip(rows, entities, strict=True)]
         found = await service.give(service.follower.now, body, asked, asking, version)
         content, headers = respond(request, found)
         return content, found, headers
@@ -145,10 +138,10 @@ def _split(content: memoryview) -> Any:
         at += 4 + size
 
 
-def about(row: list[float], entity: str, at: str) -> Asked:
-    """A feature row, as what is logged: its partition is that of the time of asking."""
+def about(row: list[float], entity: str, key: str) -> Asked:
+    """A feature row of partition `key`, as what is logged."""
     features = {name: None if value != value else value for name, value in zip(FEATURES, row, strict=True)}
-    return Asked(entity, datetime.fromisoformat(at).strftime("%Y-%m"), None, features, 0)
+    return Asked(entity, key, None, features, 0)
 
 
 def respond(request: InferRequest, found: list[Part]) -> tuple[bytes, list[tuple[bytes, bytes]]]:

@@ -41,7 +41,7 @@ class Keep:
 
     def release(self) -> dict[str, Any] | None:
         """The release that served last."""
-        found: dict[str, Any] | None = self._read("release.json", msgspec.json.decode)
+        found: dict[str, Any] | None = self._read("release.json", msgspec.json.Decoder(dict[str, Any]).decode)
         return found
 
     def remember(self, release: dict[str, Any]) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from flightdeck import registry
 from ml.features import FEATURES, MISSING
-from ml.learners import InvalidModel, Model, learner
+from ml.learners import InvalidModel, Model
+from ml.learners import load as load_model
 
 
 class ReleaseRefused(RuntimeError):
@@ -44,19 +44,19 @@ class Release:
         return bool(self.predict(rows) == self.golden["expected"] == [self.model.one(row) for row in rows])
 
 
-def load(manifest: dict[str, Any], fetch: Callable[[dict[str, Any]], bytes] = registry.model) -> Release:
+def load(manifest: dict[str, Any], fetch: Callable[[dict[str, Any]], bytes] | None = None) -> Release:
     """Fetch and check the release that `manifest` (ops.deployments.release) describes; raises ReleaseRefused or RegistryError."""
     try:
-        return _checked(manifest, fetch(manifest).decode())
+        return _checked(manifest, fetch)
     except (InvalidModel, ValueError, KeyError) as error:
         raise ReleaseRefused(f"version {manifest.get('model_version')} cannot be used: {type(error).__name__}: {error}") from error
 
 
-def _checked(manifest: dict[str, Any], text: str) -> Release:
+def _checked(manifest: dict[str, Any], fetch: Callable[[dict[str, Any]], bytes] | None) -> Release:
     version = manifest["model_version"]
     if manifest["features"] != FEATURES:
         raise ReleaseRefused(f"version {version} expects other features than this code makes: {manifest['features']}")
-    release = Release(version, learner(manifest["learner"]).load(text), manifest["golden"])
+    release = Release(version, load_model(manifest, fetch), manifest["golden"])
     if release.model.features != FEATURES:
         raise ReleaseRefused(f"the file of version {version} was trained on other features: {release.model.features}")
     if not release.gives_golden_answers():

@@ -17,7 +17,7 @@ from flightdeck.parameters import parameters
 from flightdeck.predictions import await_logged
 from flightdeck.registry import Tampered
 from flightdeck.settings import settings
-from flightdeck.warehouse import Connection, Row, connect, lock
+from flightdeck.warehouse import Connection, Row, connect
 from ml.features import FEATURES
 from serving.release import ReleaseRefused, load
 
@@ -30,7 +30,7 @@ select entity_id, features from ops.predictions where purpose in ('replay', 'liv
 and partition_key = (select max(partition_key) from ops.predictions where purpose in ('replay', 'live')) order by md5(entity_id), logged_at limit %s"""
 # the candidate's answers since its state began, each with the one that was given instead of it, if it was in shadow
 CANDIDATE = """
-select c.prediction_id, c.probability, c.seconds, c.purpose, a.probability as champion from ops.predictions c
+select c.probability, c.seconds, a.probability as champion from ops.predictions c
 left join ops.predictions a on a.prediction_id = c.shadows
 where c.model_version = %s and c.logged_at >= %s and (c.purpose = 'shadow' or %s > 0)"""
 CHAMPION = """
@@ -78,26 +78,23 @@ def roll_out(attempt: ledger.Attempt, release: dict[str, Any], reasons: list[str
     """
     policy = parameters()["rollout"]
     with connect() as connection:
-        with lock(connection, "deployments"):
-            champion, _, _ = deployments.standing(connection)
-            try:
-                # by the service once more, before it answers
-                load(release)
-            except (ReleaseRefused, Tampered) as error:
-                return _back(connection, attempt, release, [str(error)], {})
-            if champion and champion["model_version"] == release["model_version"]:
-                return []
-            if champion is None or not policy["stages"] or _nobody_serves(connection, champion):
-                deployments.promote(connection, attempt.key, release, reasons)
-                return []
+        champion, _, _ = deployments.standing(connection)
+        try:
+            # by the service once more, before it answers
+            load(release)
+        except (ReleaseRefused, Tampered) as error:
+            return _back(connection, attempt, release, [str(error)], {})
+        if champion and champion["model_version"] == release["model_version"]:
+            return []
+        if champion is None or not policy["stages"] or _nobody_serves(connection, champion):
+            deployments.promote(connection, attempt.key, release, reasons)
+            return []
         trial, shown = Trial(connection, release, champion, policy), dict[str, Any]()
         for stage in policy["stages"]:
             against, shown = trial.stage(attempt.key, stage, shown)
             if against:
-                with lock(connection, "deployments"):
-                    return _back(connection, attempt, release, against, shown)
-        with lock(connection, "deployments"):
-            deployments.promote(connection, attempt.key, release, reasons, shown)
+                return _back(connection, attempt, release, against, shown)
+        deployments.promote(connection, attempt.key, release, reasons, shown)
         return []
 
 
@@ -132,9 +129,7 @@ class Trial:
         """(reasons against going on, the evidence) of one state; `shown`: the evidence of the one before."""
         share, wanted = float(stage.get("share", 0)), int(stage["rows"])
         move = Move("canary", [f"{share:.0%} of requests"], shown, share) if share else Move("shadow", ["asked, and not answering"])
-        with lock(self.connection, "deployments"):
-            row = deployments.record(self.connection, key, self.release, move)
-        await_workers(self.connection, row)
+        await_workers(self.connection, deployments.record(self.connection, key, self.release, move))
         begun = self.connection.execute("select clock_timestamp() as now").fetchone()
         assert begun
         if self.policy["traffic"] == "rehearsal":
@@ -208,7 +203,7 @@ def await_workers(connection: Connection, row: int, key: str = "", seconds: floa
 
     The workers are those that are connected to the warehouse, each by the name of its connection: however many, and wherever.
     """
-    deadline, said = time.monotonic() + seconds, "no worker is connected to the warehouse"
+    deadline, said, behind = time.monotonic() + seconds, "", list[deployments.Worker]()
     published = connection.execute("select coalesce(max(id), 0) as id from ops.ledger where partition_key = %s and state = 'published'", (key,)).fetchone()
     assert published
     while time.monotonic() < deadline:
@@ -216,9 +211,9 @@ def await_workers(connection: Connection, row: int, key: str = "", seconds: floa
         behind = [worker for worker in workers if worker.deployment < row or worker.ledger < published["id"]]
         if workers and not behind:
             return
-        if behind:
-            said = f"{len(behind)} of {len(workers)} workers are behind; its health says: {_health()}"
+        said = f"{len(behind)} of {len(workers)} workers are behind" if workers else "no worker is connected to the warehouse"
         time.sleep(0.02)
+    said += f"; its health says: {_health()}" if behind else ""
     raise NotServed(f"after {seconds:.0f} s the service has not taken up deployment {row}{f' with the history of {key}' if key else ''}: {said}")
 
 

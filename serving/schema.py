@@ -3,7 +3,7 @@
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import yaml
@@ -121,27 +121,33 @@ RANGES = {
     "wind_gust": (0, 253), "precip": (0, 20), "pressure": (870, 1085), "visib": (0, 100),
 }  # fmt: skip
 DECODER = msgspec.json.Decoder(PredictRequest)
+Kind = TypeVar("Kind")
 # objects of types with these names, which no field takes, subject neither: "Expected `float`, got `NaN`"
 NO_NUMBERS = {name: type(name, (), {})() for name in ("NaN", "Infinity", "-Infinity")}
 
 
-def decode(body: bytes) -> PredictRequest:
-    """The request in `body`; raises InvalidRequest."""
+def read(decoder: msgspec.json.Decoder[Kind], body: bytes) -> Kind:
+    """What `body` holds, as the decoder's type; raises InvalidRequest."""
     try:
-        request = DECODER.decode(body)
+        return decoder.decode(body)
     except RecursionError:
         raise InvalidRequest("", "nested too deeply") from None
     except msgspec.ValidationError as error:
-        raise named(error) from None
+        raise _named(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _malformed(body, error) from None
+        raise _malformed(body, decoder.type, error) from None
+
+
+def decode(body: bytes) -> PredictRequest:
+    """The request in `body`; raises InvalidRequest."""
+    request = read(DECODER, body)
     for number, instance in enumerate(request.instances):
         if instance.scheduled_departure.year not in YEARS:
             raise InvalidRequest(f"instances[{number}].scheduled_departure", f"expected a year from {YEARS[0]} to {YEARS[-1]}")
     return request
 
 
-def named(error: msgspec.ValidationError) -> InvalidRequest:
+def _named(error: msgspec.ValidationError) -> InvalidRequest:
     message, _, place = str(error).partition(" - at `$")
     field = place.rstrip("`").lstrip(".")
     for kind in ("Object missing required field `", "Object contains unknown field `"):
@@ -151,13 +157,13 @@ def named(error: msgspec.ValidationError) -> InvalidRequest:
     return InvalidRequest(field, message)
 
 
-def _malformed(body: bytes, error: msgspec.DecodeError | UnicodeDecodeError) -> InvalidRequest:
+def _malformed(body: bytes, kind: Any, error: msgspec.DecodeError | UnicodeDecodeError) -> InvalidRequest:
     """JSON has no NaN or Infinity, but Python's own writer emits them: then the field can still be named, as it can where text is not UTF-8."""
     try:
         lenient = json.loads(body.decode(errors="replace"), parse_constant=NO_NUMBERS.get)
-        msgspec.convert(lenient, PredictRequest)
+        msgspec.convert(lenient, kind)
     except msgspec.ValidationError as wrong:
-        return named(wrong)
+        return _named(wrong)
     except (ValueError, RecursionError):
         pass
     return InvalidRequest("", f"not JSON: {error}")

@@ -101,9 +101,7 @@ class Spool:
             for segment in list(self._segments):
                 # looked at first: nothing is added to a file that another has followed
                 full = segment is not self._segments[-1]
-                while lines := segment.read(READ_BYTES):
-                    self._copy(connection, lines)
-                    segment.done += len(lines)
+                self._empty(connection, segment)
                 if full:
                     segment.remove()
                     self._segments.remove(segment)
@@ -121,12 +119,15 @@ class Spool:
             if segment is None:
                 others += path.stat().st_size if path.exists() else 0
                 continue
-            while lines := segment.read(READ_BYTES):
-                self._copy(connection, lines)
-                segment.done += len(lines)
+            self._empty(connection, segment)
             log.info("%d bytes of the prediction log, left by an ended process, are in the warehouse", segment.done)
             segment.remove()
         self.others = others
+
+    def _empty(self, connection: psycopg.Connection[tuple[object, ...]], segment: "Segment") -> None:
+        while lines := segment.read(READ_BYTES):
+            self._copy(connection, lines)
+            segment.done += len(lines)
 
     def _copy(self, connection: psycopg.Connection[tuple[object, ...]], lines: bytes) -> None:
         try:
@@ -169,7 +170,7 @@ class Segment:
 
     @classmethod
     def take(cls, path: Path) -> "Segment | None":
-        """A file that nobody holds any more; what is after its last line end was never acknowledged."""
+        """A file that nobody holds any more; what is after its last line end was never acknowledged, and is not read."""
         try:
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -182,8 +183,7 @@ class Segment:
         except BlockingIOError:
             os.close(file)
             return None
-        content = path.read_bytes()
-        return cls(path, file, content.rfind(b"\n") + 1)
+        return cls(path, file, os.fstat(file).st_size)
 
     def append(self, lines: bytes) -> None:
         try:

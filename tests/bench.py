@@ -70,34 +70,32 @@ def fresh() -> Iterator[str]:
         shutil.rmtree(home)
 
 
-def data_half() -> dict[str, Any]:
-    """The figures of tests/bench_data.py, in a process of its own with the environment that every process of the platform has."""
+def measured(home: str, module: str, *arguments: str) -> Any:
+    """What a module prints, as JSON, in a process of its own with the environment that every process of the platform has."""
     from flightdeck.launch import common
 
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, check=True, env=os.environ | common() | {"FLIGHTDECK_HOME": home}, stdout=subprocess.PIPE)
+    return json.loads(done.stdout)
+
+
+def data_half() -> dict[str, Any]:
+    """The figures of tests/bench_data.py."""
     with fresh() as home:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.bench_data"], check=True, env=os.environ | common() | {"FLIGHTDECK_HOME": home}, stdout=subprocess.PIPE
-        )
-    figures: dict[str, Any] = json.loads(done.stdout)
+        figures: dict[str, Any] = measured(home, "tests.bench_data")
     return figures
 
 
 def in_process() -> tuple[dict[str, float], dict[str, str]]:
     """({month: seconds}, {month: sha256 of its model}) of all stages in one warm process; only the services of the stack are used."""
-    from flightdeck.launch import common
-
     with fresh() as home:
         subprocess.run([*FLIGHTDECK, "up"], check=True, stdout=sys.stderr)
-        command = [sys.executable, "-m", "tests.bench_loop", MONTHS]
-        done = subprocess.run(command, check=True, env=os.environ | common() | {"FLIGHTDECK_HOME": home}, stdout=subprocess.PIPE)
-    found = json.loads(done.stdout)
+        found = measured(home, "tests.bench_loop", MONTHS)
     return found["seconds"], found["models"]
 
 
 def demo() -> dict[str, Any]:
     """The stack's start and the year through Airflow, with the memory of all processes; beside the same stages in one process."""
-    from flightdeck.launch import common
-
     alone, models = in_process()
     with fresh() as home:
         peak = Peak(home)
@@ -110,8 +108,7 @@ def demo() -> dict[str, Any]:
         status = json.loads(subprocess.run([*FLIGHTDECK, "status", "--json"], check=True, capture_output=True).stdout)
         others = subprocess.run([sys.executable, "-c", MODELS], check=True, capture_output=True, env=os.environ | {"FLIGHTDECK_HOME": home}).stdout
         peak.over.set()
-        command = [sys.executable, "-m", "tests.bench_serving"]
-        serving = json.loads(subprocess.run(command, check=True, env=os.environ | common() | {"FLIGHTDECK_HOME": home}, stdout=subprocess.PIPE).stdout)
+        serving = measured(home, "tests.bench_serving")
     if json.loads(others) != models:
         raise AssertionError(f"the same months gave other models: {models} in one process, {others.decode()} under Airflow")
     months = len(status["partitions"])

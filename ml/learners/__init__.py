@@ -4,6 +4,7 @@ A learner is a module of this folder with `fit`, `load` and `FILE`; `train.learn
 monitoring all get probabilities here. A model file is text in a format of data: nothing in it is deserialized into code.
 """
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -55,9 +56,12 @@ def learner(name: str) -> Learner:
     return module
 
 
-def load(release: dict[str, Any]) -> Model:
-    """The model of a release, from its file in the registry; raises InvalidModel, or RegistryError when its bytes are not the released ones."""
-    # the registry's client is nothing that a DVC stage needs
-    from flightdeck import registry
+def load(release: dict[str, Any], fetch: Callable[[dict[str, Any]], bytes] | None = None) -> Model:
+    """The model of a release, from its file in the registry or where `fetch` has it from; raises InvalidModel, or RegistryError when its bytes are not
+    the released ones."""
+    if fetch is None:
+        # the registry's client is nothing that a DVC stage needs
+        from flightdeck import registry
 
-    return learner(release["learner"]).load(registry.model(release).decode())
+        fetch = registry.model
+    return learner(release["learner"]).load(fetch(release).decode())

@@ -23,6 +23,7 @@ from flightdeck.settings import settings
 from flightdeck.warehouse import Connection, connect
 from ml.features import FEATURES
 from serving import app as served
+from serving import rollout
 from serving.follower import Follower
 from serving.keep import Keep
 from serving.routes import app
@@ -183,6 +184,14 @@ def address(follower: Follower) -> Iterator[tuple[str, int]]:
         yield listening.getsockname()
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture
+def following(follower: Follower, address: tuple[str, int], connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The app follows the warehouse, and a rollout asks it."""
+    elsewhere = settings().model_copy(update={"port_serving": address[1]})
+    monkeypatch.setattr(rollout, "settings", lambda: elsewhere)
+    follower.start()
 
 
 @pytest.fixture

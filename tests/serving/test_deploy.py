@@ -22,14 +22,6 @@ def rows(version: int) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def following(follower: Follower, address: tuple[str, int], connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The app follows the warehouse, and the stage asks it for its health."""
-    elsewhere = settings().model_copy(update={"port_serving": address[1]})
-    monkeypatch.setattr(rollout, "settings", lambda: elsewhere)
-    follower.start()
-
-
-@pytest.fixture
 def published(connection: Connection) -> Iterator[Callable[[str], None]]:
     attempts = []
 

@@ -14,7 +14,6 @@ from flightdeck import deployments, ledger
 from flightdeck.deployments import Move, NothingToRollBackTo
 from flightdeck.parameters import parameters
 from flightdeck.predictions import NotLogged, await_logged, logged
-from flightdeck.settings import settings
 from flightdeck.warehouse import Connection, query
 from ml.features import FEATURES
 from serving import rollout
@@ -44,13 +43,6 @@ GOOD = Evidence(rows=200, failures=0, milliseconds=0.03, champion_milliseconds=0
 )
 def test_the_judgement_says_what_is_against_it(change: dict[str, Any], said: list[str]) -> None:
     assert judge(Evidence(**(vars(GOOD) | change)), 200, POLICY) == said
-
-
-@pytest.fixture
-def following(follower: Follower, address: tuple[str, int], connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    elsewhere = settings().model_copy(update={"port_serving": address[1]})
-    monkeypatch.setattr(rollout, "settings", lambda: elsewhere)
-    follower.start()
 
 
 @pytest.fixture
