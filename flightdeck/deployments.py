@@ -4,6 +4,8 @@ A release's way: shadow → canary → champion → retired, each a row with its
 newest row of all, if it is a shadow's or a canary's, what is on trial.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -44,6 +46,10 @@ class NothingToRollBackTo(RuntimeError):
     """No other version has served."""
 
 
+class Overtaken(RuntimeError):
+    """Another move has come first, like a roll back by hand; the message says which."""
+
+
 @dataclass(frozen=True)
 class Move:
     """A release's new state, why, and what the state before it has shown; a canary's is the share of requests that it answers."""
@@ -78,6 +84,16 @@ def record(connection: Connection, key: str, release: dict[str, Any], move: Move
     ).fetchone()
     assert row
     return int(row["id"])
+
+
+@contextmanager
+def following(connection: Connection, row: int) -> Iterator[None]:
+    """A transaction in which `row` is the newest, so that nobody's decision is gone over; raises Overtaken."""
+    with lock(connection, "deployments"), connection.transaction():
+        newest = connection.execute("select id, model_version, state, reasons from ops.deployments order by id desc limit 1").fetchone()
+        if newest and newest["id"] != row:
+            raise Overtaken(f"version {newest['model_version']} became {newest['state']} in the meantime: {'; '.join(newest['reasons'])}")
+        yield
 
 
 def promote(connection: Connection, key: str, release: dict[str, Any], reasons: list[str], evidence: dict[str, Any] | None = None) -> int:

@@ -5,14 +5,14 @@ The evidence is technical: failures, time, and how far the answers are from the 
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import fmean, median
 from typing import Any
 
 import httpx
 
 from flightdeck import alert, deployments, ledger
-from flightdeck.deployments import Move
+from flightdeck.deployments import Move, Overtaken
 from flightdeck.parameters import parameters
 from flightdeck.predictions import await_logged
 from flightdeck.registry import Tampered
@@ -78,23 +78,30 @@ def roll_out(attempt: ledger.Attempt, release: dict[str, Any], reasons: list[str
     """
     policy = parameters()["rollout"]
     with connect() as connection:
-        champion, _, _ = deployments.standing(connection)
+        champion, _, newest = deployments.standing(connection)
         try:
             # by the service once more, before it answers
             load(release)
         except (ReleaseRefused, Tampered) as error:
-            return _back(connection, attempt, release, [str(error)], {})
+            deployments.record(connection, attempt.key, release, Move("retired", [str(error)]))
+            return _back(attempt, release, [str(error)])
         if champion and champion["model_version"] == release["model_version"]:
             return []
         if champion is None or not policy["stages"] or _nobody_serves(connection, champion):
             deployments.promote(connection, attempt.key, release, reasons)
             return []
-        trial, shown = Trial(connection, release, champion, policy), dict[str, Any]()
-        for stage in policy["stages"]:
-            against, shown = trial.stage(attempt.key, stage, shown)
-            if against:
-                return _back(connection, attempt, release, against, shown)
-        deployments.promote(connection, attempt.key, release, reasons, shown)
+        trial = Trial(connection, release, champion, policy, newest)
+        try:
+            for stage in policy["stages"]:
+                if against := trial.stage(attempt.key, stage):
+                    with deployments.following(connection, trial.row):
+                        deployments.record(connection, attempt.key, release, Move("retired", against, trial.shown))
+                    return _back(attempt, release, against)
+            with deployments.following(connection, trial.row):
+                deployments.promote(connection, attempt.key, release, reasons, trial.shown)
+        except Overtaken as error:
+            # by a person: what they decided stands, and what they said of it is with it
+            return [str(error)]
         return []
 
 
@@ -109,33 +116,37 @@ def _nobody_serves(connection: Connection, champion: Row) -> bool:
     return False
 
 
-def _back(connection: Connection, attempt: ledger.Attempt, release: dict[str, Any], against: list[str], shown: dict[str, Any]) -> list[str]:
-    """The champion goes on, the release is retired, and one alert says why."""
-    deployments.record(connection, attempt.key, release, Move("retired", against, shown))
+def _back(attempt: ledger.Attempt, release: dict[str, Any], against: list[str]) -> list[str]:
+    """The champion goes on, and one alert says why."""
     alert.send(attempt, alert.Alert("rollout", "stop", f"version {release['model_version']} was rolled back: {against[0]}", against))
     return against
 
 
-@dataclass(frozen=True)
+@dataclass
 class Trial:
-    """A release on its way, beside the champion's row."""
+    """A release on its way, beside the champion's row: the newest row of ops.deployments that it knows of, and the evidence of its last state."""
 
     connection: Connection
     release: dict[str, Any]
     champion: Row
     policy: dict[str, Any]
+    row: int
+    shown: dict[str, Any] = field(default_factory=dict)
 
-    def stage(self, key: str, stage: dict[str, Any], shown: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
-        """(reasons against going on, the evidence) of one state; `shown`: the evidence of the one before."""
+    def stage(self, key: str, stage: dict[str, Any]) -> list[str]:
+        """Go through one state; returns the reasons against going on, or raises Overtaken."""
         share, wanted = float(stage.get("share", 0)), int(stage["rows"])
-        move = Move("canary", [f"{share:.0%} of requests"], shown, share) if share else Move("shadow", ["asked, and not answering"])
-        await_workers(self.connection, deployments.record(self.connection, key, self.release, move))
+        move = Move("canary", [f"{share:.0%} of requests"], self.shown, share) if share else Move("shadow", ["asked, and not answering"])
+        with deployments.following(self.connection, self.row):
+            self.row = deployments.record(self.connection, key, self.release, move)
+        await_workers(self.connection, self.row)
         begun = self.connection.execute("select clock_timestamp() as now").fetchone()
         assert begun
         if self.policy["traffic"] == "rehearsal":
             wanted = self.rehearse(share, wanted)
         evidence = self.await_evidence(begun["now"], share, wanted)
-        return judge(evidence, wanted, self.policy), asdict(evidence) | {"state": move.state, "share": share}
+        self.shown = asdict(evidence) | {"state": move.state, "share": share}
+        return judge(evidence, wanted, self.policy)
 
     def rehearse(self, share: float, wanted: int) -> int:
         """Ask again what was asked last, until the candidate has had `wanted` rows; returns how many it has had. Purpose `probe`: nobody's answers."""

@@ -247,6 +247,28 @@ def test_a_roll_back_is_served_within_two_seconds(release: Make, models: Registr
         deployments.roll_back(trial["model_version"], "")
 
 
+def test_a_roll_back_in_the_middle_of_a_trial_ends_it(
+    release: Make, connection: Connection, following: None, asked: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, trial = release(), release(), release()
+    for each in (first, second):
+        rollout.await_workers(connection, deployments.promote(connection, "1992-03", each, []))
+    judged = rollout.Trial.await_evidence
+
+    def meanwhile(self: rollout.Trial, *given: Any) -> Evidence:
+        if not self.shown:
+            deployments.roll_back(None, "it looked odd")
+        return judged(self, *given)
+
+    monkeypatch.setattr(rollout.Trial, "await_evidence", meanwhile)
+    (said,) = rollout.roll_out(attempt("1992-04"), trial, ["better"])
+    assert said == f"version {first['model_version']} became champion in the meantime: roll back: it looked odd"
+    assert moves(trial["model_version"]) == [("shadow", 0), ("retired", 0)]
+    champion = deployments.champion()
+    assert champion
+    assert champion["model_version"] == first["model_version"]
+
+
 def test_history_says_what_served_when(release: Make, connection: Connection) -> None:
     first, second = release(), release()
     deployments.promote(connection, "1992-01", first, ["a"])
