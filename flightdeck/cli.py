@@ -214,7 +214,7 @@ def _where() -> None:
     click.echo(f"  {settings().home}/secrets/airflow_admin and mlflow_admin (or: flightdeck url airflow)")
 
 
-for command in (operations.migrate, operations.backup, operations.restore, operations.release, rollouts.rollback, rollouts.history):
+for command in (operations.migrate, operations.backup, operations.restore, operations.release, rollouts.predict, rollouts.rollback, rollouts.history):
     main.add_command(command)
 
 if __name__ == "__main__":

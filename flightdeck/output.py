@@ -1,12 +1,16 @@
 """What a person reads: progress while it works, the table at the end. Colours and the moving line only on a terminal."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 
 from flightdeck import status
@@ -14,6 +18,16 @@ from flightdeck.ledger import ENDED
 from flightdeck.warehouse import Row
 
 STATES = {"failed": "[red]failed   [/]", "published": "[green]published[/]", "done": "[green]done     [/]"}
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on a terminal, nothing elsewhere; what it yields is told (done, of all or None)."""
+    console = Console(stderr=True)
+    columns = (BarColumn(), TextColumn("{task.completed:,.0f} " + what), TimeElapsedColumn(), TimeRemainingColumn())
+    with Bars(*columns, console=console, disable=not console.is_terminal, transient=True) as shown:
+        task = shown.add_task(what, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 class Progress:

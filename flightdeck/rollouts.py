@@ -1,13 +1,53 @@
-"""The commands around what serves: back to another version, and what served when."""
+"""The commands around what serves: a file of predictions, back to another version, and what served when."""
 
 import json
+import sys
+import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
 from flightdeck import deployments
 from flightdeck.friendly import friendly
 from flightdeck.registry import RegistryError
+
+
+@click.command()
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--rows", default=1000, show_default=True, type=click.IntRange(1, 10_000), help="Rows a request.")
+@click.option(
+    "--purpose", default="live", show_default=True, type=click.Choice(["live", "probe"]), help="As the prediction log tells it; a probe's count nowhere."
+)
+@friendly
+def predict(source: Path, target: Path, rows: int, purpose: str) -> None:
+    """Predict each row of SOURCE into TARGET, by the service that is up; each is CSV or Parquet, by its name.
+
+    SOURCE has a column for each field of an instance, those of the weather by their own names: carrier, flight, origin, dest,
+    scheduled_departure are needed. TARGET has all of its columns, and prediction_id, probability, label and model_version.
+    Rows that the service refuses are in TARGET's name with .refused.csv, with the reason; then the exit code is 1.
+
+    \b
+    flightdeck predict tomorrow.csv answers.parquet
+    """
+    from flightdeck.output import bar
+    from serving import batch
+
+    begun = time.monotonic()
+    try:
+        with bar("rows") as progress:
+            told = batch.predict(source, target, rows, purpose, progress)
+    except batch.BatchFailed as error:
+        raise click.ClickException(str(error)) from None
+    seconds = time.monotonic() - begun
+    versions = ", ".join(map(str, sorted(told.versions))) or "none"
+    click.echo(f"{told.answered:,} rows in {target}, by version {versions}, in {seconds:.1f} s: {told.answered / seconds:,.0f} a second")
+    if told.passed_on:
+        click.echo(f"passed on as they are, for no field is called so: {', '.join(told.passed_on)}")
+    if told.refused:
+        click.echo(f"{told.refused:,} rows were refused: {target.with_name(f'{target.stem}.refused.csv')} says why", err=True)
+        sys.exit(1)
 
 
 @click.command()

@@ -6,7 +6,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import sql
 
@@ -15,9 +15,17 @@ from flightdeck.airflow_api import Airflow
 from flightdeck.settings import ROOT, settings
 from flightdeck.warehouse import Connection, connect, lock
 
-PARTITIONED = ["--select", "intermediate", "marts", "test_type:data", "--exclude", "path:tests/plans"]
+
+class Nodes(NamedTuple):
+    """A selection of dbt's, and its options."""
+
+    select: tuple[str, ...]
+    options: tuple[str, ...]
+
+
+PARTITIONED = Nodes(("intermediate", "marts", "test_type:data"), ("--exclude", "path:tests/plans"))
 # `buildable`: no test that needs more than the plans and what they are made of
-PLANNED = ["--select", "tag:plan", "path:tests/plans", "--indirect-selection", "buildable"]
+PLANNED = Nodes(("tag:plan", "path:tests/plans"), ("--indirect-selection", "buildable"))
 # models with this tag are what a partition hands on to later ones
 CARRIED = "carried"
 QUIET = ["--quiet", "--log-level", "none", "--log-level-file", "none"]
@@ -28,8 +36,11 @@ class BuildFailed(RuntimeError):
     """dbt did not build or test everything; the message names the nodes and their errors."""
 
 
-def build(key: str | None) -> dict[str, Any]:
-    """Begin an attempt of `transform` and build the partition's models with their tests; returns the attempt."""
+def build(key: str | None, among: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Begin an attempt of `transform` and build the partition's models with their tests; returns the attempt.
+
+    among: where it is not empty, only what these selections of dbt's name, like `state:modified+`.
+    """
     with ledger.step(ledger.begin("transform", key)) as attempt, connect() as connection, lock(connection, "build"):
         attempt.still_newest(connection)
         source = ledger.last("ingest", attempt.key)
@@ -43,7 +54,7 @@ def build(key: str | None) -> dict[str, Any]:
         if attempt.key in ledger.published():
             # readers must not see a partition half old and half new
             attempt.record("withdrawn")
-        results = _build(PARTITIONED, attempt.key)
+        results = _build(PARTITIONED, attempt.key, among)
         attempt.facts |= _facts(results)
         attempt.facts["carried_changed"] = _carried(connection, attempt.key) != carried
     return asdict(attempt)
@@ -67,17 +78,19 @@ def rebuild_next(key: str) -> None:
         Airflow().trigger("transform", following)
 
 
-def plan(key: str | None) -> None:
+def plan(key: str | None, among: tuple[str, ...] = ()) -> None:
     """Build the models that need only what was planned for the partition, so that requests can be answered before its facts come."""
     with ledger.step(ledger.begin("plan", key)) as attempt, connect() as connection, lock(connection, f"plan/{attempt.key}"):
-        results = _build(PLANNED, attempt.key)
+        results = _build(PLANNED, attempt.key, among)
         attempt.facts = _facts(results)
         attempt.record("done")
 
 
-def _build(select: list[str], key: str) -> list[Any]:
-    options = ["--no-write-json", "--cache-selected-only", "--exclude-resource-type", "unit_test"]
-    return run("build", *select, *options, "--vars", json.dumps({"partition": key}))
+def _build(nodes: Nodes, key: str, among: tuple[str, ...] = ()) -> list[Any]:
+    options = ["--no-write-json", "--cache-selected-only", "--exclude-resource-type", "unit_test", "--vars", json.dumps({"partition": key})]
+    # a comma is dbt's `and`
+    select = [f"{each},{one}" for each in nodes.select for one in among] if among else nodes.select
+    return run("build", "--select", *select, *nodes.options, *options)
 
 
 def _facts(results: list[Any]) -> dict[str, Any]:
@@ -104,10 +117,14 @@ def _handed_on() -> list[tuple[str, str]]:
     return sorted((node.schema, node.alias) for node in nodes if node.resource_type == "model" and CARRIED in node.tags)
 
 
-def prepare() -> None:
-    """Make all relations: with no partition named, the tables stay empty. So seeds, views and marts exist from the first day."""
-    run("seed", "--no-write-json")
-    run("run", "--no-write-json")
+def prepare(among: tuple[str, ...] = ()) -> None:
+    """Make all relations: with no partition named, the tables stay empty. So seeds, views and marts exist from the first day.
+
+    among: where it is not empty, only what these selections of dbt's name, and anew: what was in such a table is gone.
+    """
+    anew = ["--full-refresh", "--select", *among] if among else []
+    for command in ("seed", "run"):
+        run(command, "--no-write-json", *anew)
 
 
 def docs() -> None:

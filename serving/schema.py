@@ -9,10 +9,17 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct
 
+from flightdeck.parameters import parameters
+
 MOST_BYTES = 5_000_000
 MOST_INSTANCES = 10_000
 YEARS = range(1900, 2100)
 PURPOSES = ("live", "replay", "probe")
+# JSON Schema's date-time has a zone, and a local time has none
+LOCAL = {
+    "format": "local-date-time",
+    "pattern": "^(19|20)[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,6})?$",
+}
 
 
 class InvalidRequest(ValueError):
@@ -45,8 +52,8 @@ class Instance(Struct, forbid_unknown_fields=True):
     flight: Annotated[int, Meta(ge=1, le=9999, examples=[1545])]
     origin: Literal["EWR", "JFK", "LGA"]
     dest: Annotated[str, Meta(pattern=r"^[A-Z0-9]{3}$(?!\n)", examples=["IAH"])]
-    scheduled_departure: Annotated[datetime, Meta(tz=False, examples=["2013-04-01T05:15:00"])]
-    scheduled_arrival: Annotated[datetime, Meta(tz=False)] | None = None
+    scheduled_departure: Annotated[datetime, Meta(tz=False, extra_json_schema=LOCAL, examples=["2013-04-01T05:15:00"])]
+    scheduled_arrival: Annotated[datetime, Meta(tz=False, extra_json_schema=LOCAL)] | None = None
     tailnum: Annotated[str, Meta(pattern=r"^[A-Z0-9-]{1,8}$(?!\n)")] | None = None
     distance: Annotated[float, Meta(ge=10, le=12_500)] | None = None
     weather: Weather | None = None
@@ -187,6 +194,7 @@ def usable(weather: Weather | None) -> tuple[dict[str, float], int]:
 
 def openapi() -> dict[str, Any]:
     """openapi.yaml with the schemas of the types above, as the service's page shows it."""
-    description: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("openapi.yaml").read_text())
+    text = Path(__file__).with_name("openapi.yaml").read_text().replace("MODEL", parameters()["model"]["name"])
+    description: dict[str, Any] = yaml.safe_load(text)
     _, schemas = msgspec.json.schema_components([PredictRequest, PredictAnswer, InferRequest, InferAnswer, Error], ref_template="#/components/schemas/{name}")
     return description | {"components": {"schemas": schemas}}

@@ -1,6 +1,7 @@
 """`make report BASE=origin/main`: what a change does to data and model, as Markdown: report.md.
 
-Two months of real rows go through the stages twice, with the code of BASE and with this; then their marts are compared row by row.
+Two months of real rows go through the stages with the code of BASE. On a copy of its data, dbt then builds what the change has modified and what hangs
+on it, by its state; both learn. Then the marts are compared row by row, and the models by their metrics.
 """
 
 import json
@@ -14,20 +15,49 @@ from typing import Any
 import duckdb
 
 from tests.sandbox import environment
+from tests.side import BEFORE
 
 ROOT = Path(__file__).resolve().parent.parent
 MONTHS = "2013-01..2013-02"
 FIGURES = ["log_loss", "auc", "calibration"]
 
 
-def side(code: Path, home: Path) -> dict[str, Any]:
-    """What tests/side.py of this folder finds with the code in `code`."""
-    target = home / "found.json"
-    command = [sys.executable, str(ROOT / "tests/side.py"), str(target), MONTHS]
-    own = environment(str(home)) | {"PYTHONPATH": str(code), "FLIGHTDECK_CODE": code.name}
-    subprocess.run(command, cwd=code, env=os.environ | own, check=True, stdout=subprocess.DEVNULL)
-    found: dict[str, Any] = json.loads(target.read_text())
-    return found
+class Sides:
+    """The base and the change, one after the other in the state folder `home`: no path in it is another's."""
+
+    def __init__(self, place: Path) -> None:
+        self.place, self.home = place, place / "s"
+        self.home.mkdir(mode=0o711)
+        self.own = environment(str(self.home))
+
+    def run(self, code: Path, what: str) -> dict[str, Any]:
+        """What tests/side.py of this folder finds with the code in `code`."""
+        target = self.home / "found.json"
+        own = self.own | {"PYTHONPATH": str(code), "FLIGHTDECK_CODE": code.name}
+        command = [sys.executable, str(ROOT / "tests/side.py"), what, str(target), MONTHS]
+        subprocess.run(command, cwd=code, env=os.environ | own, check=True, stdout=subprocess.DEVNULL)
+        found: dict[str, Any] = json.loads(target.read_text())
+        return found
+
+    def copy(self, source: Path, target: Path) -> None:
+        """PostgreSQL's files belong to a user of their own, and stay so."""
+        subprocess.run(["cp", "-a", str(source), str(target)], check=True)
+
+    def both(self, base: Path, change: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+        self.run(base, "data")
+        self.copy(self.home, self.place / "data")
+        before = self.run(base, "learn")
+        self.home.rename(self.place / "base-state")
+        before["lake"] = before["lake"].replace(str(self.home), str(self.place / "base-state"))
+        (self.place / "data").rename(self.home)
+        (self.home / "dbt").rename(self.home / BEFORE)
+        return before, self.run(change, "change")
+
+
+def built(head: dict[str, Any]) -> str:
+    """What dbt built anew of all its models: what the change has modified, and its children."""
+    models = {name for stages in head["stages"].values() for stage in ("plan", "transform") for name in (stages[stage] or {}).get("rows", {})}
+    return f"built anew, by dbt's state: {', '.join(f'`{name}`' for name in sorted(models)) or 'nothing'}"
 
 
 def marts(base: str, head: str) -> list[str]:
@@ -74,7 +104,7 @@ def metrics(base: dict[str, Any], head: dict[str, Any]) -> list[str]:
 def report(reference: str, base: dict[str, Any], head: dict[str, Any]) -> str:
     parts = [
         f"# What this change does, against {reference}", f"{MONTHS}, real rows, through every stage but serving.",
-        "## dbt: changed models, seeds and tests", *differences(base["models"], head["models"]),
+        "## dbt: changed models, seeds and tests", *differences(base["models"], head["models"]), "", built(head), "",
         "## Marts", "", "| mart | rows | only before | only now | columns |", "| --- | --- | --- | --- | --- |", *marts(base["lake"], head["lake"]),
         "## Model: the challenger on days that it has not seen", "", "| month | figure | before | now | difference |", "| --- | --- | --- | --- | --- |",
         *metrics(base, head),
@@ -89,9 +119,7 @@ def main() -> None:
         place.chmod(0o711)
         subprocess.run(["git", "-C", str(ROOT), "worktree", "add", "--quiet", "--detach", str(place / "base"), reference], check=True)
         try:
-            for name in ("b", "h"):
-                (place / name).mkdir(mode=0o711)
-            text = report(reference, side(place / "base", place / "b"), side(ROOT, place / "h"))
+            text = report(reference, *Sides(place).both(place / "base", ROOT))
         finally:
             subprocess.run(["git", "-C", str(ROOT), "worktree", "remove", "--force", str(place / "base")], check=True)
     (ROOT / "report.md").write_text(text)

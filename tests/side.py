@@ -1,12 +1,15 @@
-"""One side of a pull request's report: the stages of some months with this code, in a state folder of its own; what came of them, as JSON.
+"""One side of a pull request's report, with the code of the current folder, in a state folder of its own; what came of it, as JSON.
 
-Run by tests/report.py for the base and for the change; the code is that of the current folder.
+Run by tests/report.py: `side.py data` is the base's, `side.py change` what a change makes of the base's data, `side.py learn` the rest of the loop.
 """
 
 import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
+
+from psycopg import sql
 
 from expectations.check import check_landing, check_marts
 from flightdeck import ledger, secrets, stack, transform
@@ -14,6 +17,7 @@ from flightdeck.lake import deliver
 from flightdeck.launch import common
 from flightdeck.partitions import span
 from flightdeck.settings import settings
+from flightdeck.warehouse import connect
 from ingestion.load import load
 from ingestion.publish import publish
 from ml.gate import gate
@@ -22,29 +26,70 @@ from monitoring.decide import decide
 from monitoring.measure import monitor
 
 SERVICES = ["postgres", "mlflow", "world"]
+# where tests/report.py puts dbt's manifest of the base
+BEFORE = "before"
+SUM = "select md5(string_agg(t::text, '' order by t::text)) as sum from (select {} from raw.{}) t"
+NODES = ("model", "seed", "test")
 
 
-def month(key: str) -> None:
-    publish(check_landing(load(key, "timetable")))
-    transform.plan(key)
-    publish(check_landing(load(key)))
-    transform.publish(check_marts(transform.build(key)))
-    deliver(key)
-    for stage in (monitor, decide, train, gate):
-        stage(key)
+def ingest(keys: list[str]) -> None:
+    for key in keys:
+        publish(check_landing(load(key, "timetable")))
+        publish(check_landing(load(key)))
+
+
+def build(keys: list[str], **among: tuple[str, ...]) -> None:
+    for key in keys:
+        transform.plan(key, **among)
+        transform.publish(check_marts(transform.build(key, **among)))
+        deliver(key)
+
+
+def learn(keys: list[str]) -> None:
+    for key in keys:
+        for stage in (monitor, decide, train, gate):
+            stage(key)
+        sys.stderr.write(f"{key} done\n")
+
+
+def manifest() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((settings().home / "dbt" / "manifest.json").read_text())
+    return found
+
+
+def sums() -> dict[str, str]:
+    """{dbt's selection of a source table: a checksum of its rows}, of the columns that dbt knows."""
+    found = {}
+    with connect() as connection:
+        for source in manifest()["sources"].values():
+            if source["schema"] == "raw":
+                columns = sql.SQL(", ").join(map(sql.Identifier, sorted(source["columns"])))
+                row = connection.execute(sql.SQL(SUM).format(columns, sql.Identifier(source["identifier"]))).fetchone()
+                found[f"source:{source['source_name']}.{source['name']}+"] = row["sum"] if row else None
+    return found
+
+
+def change(keys: list[str], before: dict[str, Any]) -> None:
+    """Take in the months with the changed code, then build what differs and its children, by dbt's state; the rest is the base's."""
+    os.environ["DBT_STATE"] = str(settings().home / BEFORE)
+    ingest(keys)
+    transform.run("parse")
+    others = [name for name, value in sums().items() if before["sources"].get(name) != value]
+    among = ("state:modified+", *others)
+    transform.prepare(among)
+    build(keys, among=among)
 
 
 def found(keys: list[str]) -> dict[str, object]:
-    """What the months came to: verdicts and metrics, quarantined rows, dbt's checksum of each model, and where the marts are."""
-    manifest = json.loads((settings().home / "dbt" / "manifest.json").read_text())
-    models = {node["name"]: node["checksum"]["checksum"] for node in manifest["nodes"].values() if node["resource_type"] in ("model", "seed", "test")}
-    rows = {key: {stage: (ledger.last(stage, key) or {}).get("facts") for stage in ("ingest", "transform", "train", "gate")} for key in keys}
-    return {"lake": settings().lake, "models": models, "stages": rows}
+    """What the months came to: verdicts and metrics, quarantined rows, dbt's checksum of each node, what it built, and where the marts are."""
+    nodes = {node["name"]: node["checksum"]["checksum"] for node in manifest()["nodes"].values() if node["resource_type"] in NODES}
+    rows = {key: {stage: (ledger.last(stage, key) or {}).get("facts") for stage in ("ingest", "plan", "transform", "train", "gate")} for key in keys}
+    return {"lake": settings().lake, "models": nodes, "stages": rows, "sources": sums()}
 
 
 def main() -> None:
     os.environ |= common()
-    target, keys = Path(sys.argv[1]), span(sys.argv[2])
+    what, target, keys = sys.argv[1], Path(sys.argv[2]), span(sys.argv[3])
     stack.make_folders()
     settings().home.chmod(0o711)
     secrets.ensure()
@@ -53,13 +98,19 @@ def main() -> None:
         stack.start(["postgres"])
         stack.wait(["postgres"], 60)
         stack.make_databases()
-        stack.side_by_side("migrate", {name: command for name, command in stack.migrations().items() if name != "airflow"})
+        # dbt's relations are the base's, until its state says what is to be made anew
+        left = {"airflow"} if what == "data" else {"airflow", "dbt"}
+        stack.side_by_side("migrate", {name: command for name, command in stack.migrations().items() if name not in left})
         stack.start(SERVICES)
         stack.wait(SERVICES, 120)
-        ledger.plan(keys)
-        for key in keys:
-            month(key)
-            sys.stderr.write(f"{key} done\n")
+        if what == "data":
+            ledger.plan(keys)
+            ingest(keys)
+            build(keys)
+        if what == "change":
+            change(keys, json.loads(target.read_text()))
+        if what != "data":
+            learn(keys)
         target.write_text(json.dumps(found(keys), default=str))
     finally:
         stack.down()

@@ -6,7 +6,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.report import differences, marts, metrics
+from tests.report import built, differences, marts, metrics
 
 
 @pytest.fixture
@@ -32,6 +32,12 @@ def test_changed_models_are_named_with_what_became_of_them() -> None:
     base, head = {"a": "1", "b": "1", "c": "1"}, {"a": "1", "b": "2", "d": "1"}
     assert differences(base, head) == ["- `b`: changed", "- `c`: gone", "- `d`: new"]
     assert differences(base, base) == ["none"]
+
+
+def test_what_was_built_is_named() -> None:
+    nothing: dict[str, Any] = {"stages": {"2013-01": {"plan": {"rows": {}}, "transform": None}}}
+    assert built(nothing) == "built anew, by dbt's state: nothing"
+    assert built({"stages": {"2013-01": {"plan": {"rows": {"b": 1}}, "transform": {"rows": {"a": 2}}}}}) == "built anew, by dbt's state: `a`, `b`"
 
 
 def test_metrics_are_compared_and_another_verdict_is_marked() -> None:
