@@ -45,7 +45,7 @@ SHARES = {
     ],
     "mlflow": ["postgres_mlflow", "mlflow_admin", "mlflow_session", "aws_credentials"],
     "serving": ["postgres_serving", "mlflow_admin", "token"],
-    "reports": ["postgres_reader", "token"],
+    "reports": ["postgres_reader", "postgres_receiver", "token"],
     "world": ["postgres_world"],
     "edge": ["token", "postgres_monitor"],
     "postgres": ["postgres_flightdeck"],

@@ -8,8 +8,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
 
-Role = Literal["flightdeck", "airflow", "mlflow", "worker", "serving", "reader", "world", "source_reader", "monitor"]
-# Which database each role signs in to. `flightdeck` administers, `worker` writes the warehouse, `reader` only looks, `monitor` sees the server's statistics.
+Role = Literal["flightdeck", "airflow", "mlflow", "worker", "serving", "reader", "world", "source_reader", "monitor", "receiver"]
+# Which database each role signs in to. `flightdeck` administers, `worker` writes the warehouse, `reader` only looks, `monitor` sees the server's statistics,
+# `receiver` writes down the alerts that it is told.
 DATABASES: dict[Role, str] = {
     "flightdeck": "postgres",
     "airflow": "airflow",
@@ -17,6 +18,7 @@ DATABASES: dict[Role, str] = {
     "worker": "warehouse",
     "serving": "warehouse",
     "reader": "warehouse",
+    "receiver": "warehouse",
     "world": "source",
     "source_reader": "source",
     "monitor": "postgres",

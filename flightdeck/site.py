@@ -29,4 +29,5 @@ def write() -> None:
     pages = [("drift/index.html", "Drift reports"), ("data-docs/index.html", "Data Docs: every checkpoint's results"), ("dbt/index.html", "dbt docs")]
     pages.append(("quality/index.html", "Control charts: what was unusual in each batch"))
     pages.append(("year/index.html", "The year: what served, what would have without retraining, and each decision"))
+    pages.append(("alerts/", "Alerts: of the stages, and of Prometheus's rules"))
     _write(root / "index.html", "Flightdeck reports", "Written by the stages; open to whoever can reach this address.", pages)

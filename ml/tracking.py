@@ -27,6 +27,7 @@ from ml.dataset import judged
 from ml.features import FEATURES
 from ml.learners import learner
 from ml.model_tests import failures, latency
+from ml.train import PROFILE
 
 # MLflow's experiments: what the loop trains, and what people try
 TRAINING, TRIALS = "training", "experiments"
@@ -83,6 +84,7 @@ def log(workspace: Path, kind: str, name: str, snapshot_md5: str, tags: dict[str
             "snapshot_md5": snapshot_md5,
             "partitions": sorted(knobs["snapshot"]["partitions"]),
             "golden": golden,
+            "profile": json.loads((workspace / "model" / PROFILE).read_text()),
             "metrics": metrics,
             "failures": failed,
         }

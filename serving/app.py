@@ -25,6 +25,7 @@ from serving.release import Release
 from serving.schema import PURPOSES, YEARS, InvalidRequest, PredictAnswer, Prediction, PredictRequest, decode, openapi
 from serving.shadow import Shadow
 from serving.spool import LogUnavailable, Spool
+from serving.window import Window
 
 # so many are answered at a stretch; then other requests have their turn
 AT_A_STRETCH = 500
@@ -33,6 +34,7 @@ ENCODE = msgspec.json.Encoder().encode
 follower = Follower()
 spool = Spool(settings().home / "serving" / "log")
 shadow = Shadow(spool)
+window = Window()
 LATE = parameters()["model"]["decides_late_from"]
 
 
@@ -136,12 +138,19 @@ async def give(now: Serving, body: bytes, asked: list[Asked], asking: Asking, na
         failed = answer.failure(release, asked, asking)
         parts = await _parts(now.release, asked, asking)
     spool.append(failed + b"".join([each.lines for each in parts]))
-    if now.candidate and not now.share:
-        for each in parts:
-            shadow.offer(now.candidate, each, asking.at)
+    for each in parts:
+        _hand_on(now, each, asking)
     if out := sum([one.out_of_range for one in asked]):
         metrics.OUT_OF_RANGE.inc(out)
     return parts
+
+
+def _hand_on(now: Serving, part: answer.Part, asking: Asking) -> None:
+    """To what is done behind the answers."""
+    if asking.purpose != "probe" and part.release is now.release:
+        window.add(part)
+    if now.candidate and not now.share:
+        shadow.offer(now.candidate, part, asking.at)
 
 
 predict = Answering()

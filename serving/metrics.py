@@ -21,6 +21,19 @@ FAILED = Counter("flightdeck_candidate_failures_total", "Answers that a candidat
 DROPPED = Counter("flightdeck_shadow_dropped_total", "Predictions that were not shadowed, since the shadow was behind")
 BACKLOG = Gauge("flightdeck_log_backlog_bytes", "Of the prediction log, what is not in the warehouse yet", multiprocess_mode="livesum")
 UNTAKEN = Gauge("flightdeck_log_refused_lines", "Lines of the prediction log that the warehouse refused; they are in refused.txt", multiprocess_mode="livesum")
+WINDOW_ROWS = Gauge("flightdeck_window_rows", "Of a worker's last answers, those of the newest release", multiprocess_mode="livemax")
+INPUT_PSI = Gauge(
+    "flightdeck_input_psi", "Of the last answers' inputs, how far a feature is from what the model was trained on", ["feature"], multiprocess_mode="livemax"
+)
+INPUT_MISSING = Gauge("flightdeck_input_missing_share", "Of the last answers' inputs, the share without this feature", ["feature"], multiprocess_mode="livemax")
+INPUT_MISSING_BEFORE = Gauge(
+    "flightdeck_input_missing_share_trained",
+    "Of what the model was trained on, the share without this feature",
+    ["feature"],
+    multiprocess_mode="livemostrecent",
+)
+ANSWER_PSI = Gauge("flightdeck_answer_psi", "How far the last answers are from those to what the model was trained on", multiprocess_mode="livemax")
+ANSWERS = Gauge("flightdeck_answer_quantile", "Below which this share of the last answers lie", ["quantile"], multiprocess_mode="livemostrecent")
 PROBLEM = Gauge("flightdeck_serving_problem", "1 while the service goes on with what it has, though something is wrong", multiprocess_mode="livemax")
 
 

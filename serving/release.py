@@ -1,7 +1,7 @@
 """The unit of serving: a model file with its checksum, features, and golden rows. It is checked before it answers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ class Release:
     version: int
     model: Model
     golden: dict[str, Any]
+    # what it was trained on, by flightdeck/shift.py; empty for a release from before there were any
+    profile: dict[str, Any] = field(default_factory=dict)
 
     def predict(self, rows: list[list[float]]) -> list[float]:
         """Probabilities for rows of len(FEATURES) floats."""
@@ -56,7 +58,7 @@ def _checked(manifest: dict[str, Any], fetch: Callable[[dict[str, Any]], bytes] 
     version = manifest["model_version"]
     if manifest["features"] != FEATURES:
         raise ReleaseRefused(f"version {version} expects other features than this code makes: {manifest['features']}")
-    release = Release(version, load_model(manifest, fetch), manifest["golden"])
+    release = Release(version, load_model(manifest, fetch), manifest["golden"], manifest.get("profile", {}))
     if release.model.features != FEATURES:
         raise ReleaseRefused(f"the file of version {version} was trained on other features: {release.model.features}")
     if not release.gives_golden_answers():

@@ -6,7 +6,7 @@ import bentoml
 
 from flightdeck import logs
 from flightdeck.token import Token
-from serving.app import Direct, follower, shadow, spool
+from serving.app import Direct, follower, shadow, spool, window
 from serving.routes import app
 
 
@@ -27,6 +27,7 @@ class Service:
         follower.start()
         spool.start()
         shadow.start()
+        window.start()
         # what has been imported stays: collecting garbage among it is what the slowest requests waited for
         gc.collect()
         gc.freeze()
@@ -35,6 +36,7 @@ class Service:
     @bentoml.on_shutdown
     def stop(self) -> None:
         follower.stop()
+        window.stop()
         shadow.stop()
         spool.stop()
 

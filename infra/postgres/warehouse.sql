@@ -139,6 +139,18 @@ create table if not exists ops.alerts (
     at timestamptz not null default clock_timestamp(),
     primary key (partition_key, source, attempt)
 );
+-- What Prometheus's rules raised, as Alertmanager tells it; without an end while it goes on.
+create table if not exists ops.incidents (
+    fingerprint text not null,
+    starts_at timestamptz not null,
+    ends_at timestamptz,
+    name text not null,
+    severity text not null,
+    summary text not null,
+    labels jsonb not null,
+    at timestamptz not null default clock_timestamp(),
+    primary key (fingerprint, starts_at)
+);
 -- When a task last ran: one row.
 create table if not exists ops.canary (one boolean primary key default true check (one), at timestamptz not null);
 reset role;
@@ -151,3 +163,5 @@ grant select on all tables in schema landing, raw, staging, intermediate, marts,
 grant select on all tables in schema raw, marts to serving;
 grant select on ops.ledger, ops.deployments, ops.published to serving;
 grant insert on ops.predictions to serving;
+grant usage on schema ops to receiver;
+grant select, insert, update on ops.incidents to receiver;

@@ -7,6 +7,7 @@ from threading import Thread
 from time import sleep
 
 import httpx
+import psycopg
 import pytest
 import uvicorn
 
@@ -91,3 +92,67 @@ def test_no_start_page_is_not_healthy(home: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(pages, "settings", lambda: empty)
     with served() as opened:
         assert opened.get("/health").status_code == 503
+
+
+MESSAGE = {
+    "version": "4",
+    "status": "firing",
+    "receiver": "page",
+    "groupLabels": {},
+    "alerts": [
+        {
+            "status": "firing",
+            "labels": {"alertname": "TargetDown", "severity": "page", "job": "<serving>"},
+            "annotations": {"summary": "<b>serving</b> does not answer"},
+            "startsAt": "2013-05-01T10:00:00.5Z",
+            "endsAt": "0001-01-01T00:00:00Z",
+            "generatorURL": "",
+            "fingerprint": "0f1e",
+        }
+    ],
+}
+
+
+def test_an_alert_is_kept_once_and_seen_until_it_ends(client: httpx.Client) -> None:
+    assert [client.post("/alerts", json=MESSAGE).text for _ in range(2)] == ["1 kept"] * 2
+    text = client.get("/alerts/").text
+    assert text.count("TargetDown") == 1
+    assert "&lt;b&gt;serving&lt;/b&gt; does not answer" in text
+    assert "<tr class=open><td>2013-05-01 10:00:00<td>goes on<td>page" in text
+    over = MESSAGE | {"alerts": [MESSAGE["alerts"][0] | {"status": "resolved", "endsAt": "2013-05-01T10:30:00Z"}]}  # type: ignore[index, operator]
+    client.post("/alerts", json=over)
+    text = client.get("/alerts/").text
+    assert "<tr><td>2013-05-01 10:00:00<td>10:30:00<td>page" in text
+    assert text.count("TargetDown") == 1
+
+
+def test_what_the_stages_sent_is_on_the_same_page(client: httpx.Client) -> None:
+    with connect() as connection:
+        connection.execute("insert into ops.alerts values ('1990-01', 'landing.x', 1, 'stop', 'half of it is missing', '[]') on conflict do nothing")
+    assert "<td>stop<td>landing.x<td>1990-01<td>half of it is missing" in client.get("/alerts/").text
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        (b"{}", "application/json", 400),
+        (b"[", "application/json", 400),
+        (b'{"alerts": [{"status": "firing"}]}', "application/json", 400),
+        (b'{"alerts": []}', "text/plain", 415),
+        (b" " * 1_000_001, "application/json", 413),
+    ],
+)
+def test_what_is_no_alert_is_refused(client: httpx.Client, content: bytes, kind: str, status: int) -> None:
+    assert client.post("/alerts", content=content, headers={"content-type": kind}).status_code == status
+
+
+def test_the_receiver_may_write_down_alerts_and_nothing_else(database: str) -> None:
+    with connect("receiver") as connection:
+        for statement in ("select 1 from ops.ledger", "delete from ops.incidents", "insert into ops.alerts values ('a', 'b', 1, 'stop', '', '[]')"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement.encode())
+
+
+def test_nobody_tells_an_alert_without_the_token(guarded: httpx.Client) -> None:
+    assert guarded.post("/alerts", json=MESSAGE).status_code == 401
+    assert guarded.get("/alerts/").status_code == 401
