@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flightdeck import deployments, launch, operations, partitions, rollouts, stack
+from flightdeck import deployments, drills, launch, operations, partitions, rollouts, stack
 from flightdeck.friendly import friendly
 from flightdeck.settings import settings
 
@@ -214,7 +214,16 @@ def _where() -> None:
     click.echo(f"  {settings().home}/secrets/airflow_admin and mlflow_admin (or: flightdeck url airflow)")
 
 
-for command in (operations.migrate, operations.backup, operations.restore, operations.release, rollouts.predict, rollouts.rollback, rollouts.history):
+for command in (
+    operations.migrate,
+    operations.backup,
+    operations.restore,
+    operations.release,
+    rollouts.predict,
+    rollouts.rollback,
+    rollouts.history,
+    drills.drill,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -37,6 +37,15 @@ def artifact(path: str) -> bytes:
     return answer.content
 
 
+def put_artifact(path: str, content: bytes) -> None:
+    """Keep `content` as an artifact, by its path below the artifact root."""
+    _call("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{path}", content=content, headers={"content-type": "application/octet-stream"})
+
+
+def delete_artifact(path: str) -> None:
+    _call("DELETE", f"/api/2.0/mlflow-artifacts/artifacts/{path}")
+
+
 def set_alias(alias: str, version: int) -> None:
     _call("POST", f"{API}/registered-models/alias", json={"name": parameters()["model"]["name"], "alias": alias, "version": str(version)})
 

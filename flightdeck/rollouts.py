@@ -24,9 +24,9 @@ from flightdeck.registry import RegistryError
 def predict(source: Path, target: Path, rows: int, purpose: str) -> None:
     """Predict each row of SOURCE into TARGET, by the service that is up; each is CSV or Parquet, by its name.
 
-    SOURCE has a column for each field of an instance, those of the weather by their own names: carrier, flight, origin, dest,
-    scheduled_departure are needed. TARGET has all of its columns, and prediction_id, probability, label and model_version.
-    Rows that the service refuses are in TARGET's name with .refused.csv, with the reason; then the exit code is 1.
+    SOURCE has a column for each field of an instance of POST /predict, what is nested by its own name; what must be there and is
+    not is named. TARGET has all of SOURCE's columns, and prediction_id, probability, label and model_version. Rows that the
+    service refuses are in a file beside it, TARGET's name with .refused.csv, each with the reason; then the exit code is 1.
 
     \b
     flightdeck predict tomorrow.csv answers.parquet

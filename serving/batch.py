@@ -13,15 +13,37 @@ import httpx
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
-from msgspec import structs
+from msgspec.inspect import Field, FloatType, IntType, Metadata, StructType, Type, UnionType, type_info
 
 from flightdeck.settings import settings
-from serving.schema import Instance, Weather
+from serving.schema import Instance
 
 Row = dict[str, Any]
-FIELDS = {each.name: each for each in structs.fields(Instance) if each.name != "weather"}
-WEATHER = [each.name for each in structs.fields(Weather)]
-NUMBERS = {"flight": int, "distance": float, **dict.fromkeys(WEATHER, float)}
+
+
+def fields(kind: type) -> tuple[Field, ...]:
+    """Of a struct of the API."""
+    found = type_info(kind)
+    assert isinstance(found, StructType)
+    return found.fields
+
+
+def kinds(field: Field) -> list[Type]:
+    """What a field may be: one type, or some."""
+    kind = field.type.type if isinstance(field.type, Metadata) else field.type
+    return list(kind.types) if isinstance(kind, UnionType) else [kind]
+
+
+def nested(field: Field) -> type | None:
+    """The struct that a field may be."""
+    return next((kind.cls for kind in kinds(field) if isinstance(kind, StructType)), None)
+
+
+FIELDS = {each.encode_name: each for each in fields(Instance)}
+# the objects in an instance, with their fields
+NESTED = {name: {each.encode_name: each for each in fields(kind)} for name, one in FIELDS.items() if (kind := nested(one))}
+PLAIN = {name: one for name, one in FIELDS.items() if name not in NESTED} | {name: one for inner in NESTED.values() for name, one in inner.items()}
+NUMBERS = {name: int if isinstance(kind, IntType) else float for name, one in PLAIN.items() for kind in kinds(one) if isinstance(kind, IntType | FloatType)}
 ANSWER = {"prediction_id": pa.string(), "probability": pa.float64(), "label": pa.bool_(), "model_version": pa.int64()}
 # of the columns before an answer's
 REASON = ["row", "reason"]
@@ -61,8 +83,8 @@ def rows(source: Path) -> tuple[pa.Schema, int | None, Iterator[pa.RecordBatch]]
 def instance(row: Row) -> Row:
     """A row as an instance of the API: without what is missing, and numbers where its fields have numbers."""
     found = {name: _value(name, value) for name, value in row.items() if not _missing(value)}
-    weather = {name: found[name] for name in WEATHER if name in found}
-    return {name: found[name] for name in FIELDS if name in found} | ({"weather": weather} if weather else {})
+    inner = {name: {one: found[one] for one in each if one in found} for name, each in NESTED.items()}
+    return {name: found[name] for name in FIELDS if name in found} | {name: each for name, each in inner.items() if each}
 
 
 def _missing(value: Any) -> bool:
@@ -78,7 +100,7 @@ def _value(name: str, value: Any) -> Any:
         except ValueError:
             # the service says what is wrong with it
             return value
-    return int(value) if name == "flight" and isinstance(value, float) and value.is_integer() else value
+    return int(value) if NUMBERS.get(name) is int and isinstance(value, float) and value.is_integer() else value
 
 
 class Refused:
@@ -122,7 +144,7 @@ def predict(source: Path, target: Path, size: int, purpose: str, progress: Calla
     schema, total, batches = rows(source)
     if lacking := [name for name, each in FIELDS.items() if each.required and name not in schema.names]:
         raise BatchFailed(f"{source} lacks the column(s) {', '.join(lacking)}; it has {', '.join(schema.names)}")
-    told = Told(passed_on=[name for name in schema.names if name not in (*FIELDS, *WEATHER)])
+    told = Told(passed_on=[name for name in schema.names if name not in PLAIN])
     if taken := [name for name in told.passed_on if name in ANSWER]:
         raise BatchFailed(f"{source} has the column(s) {', '.join(taken)} already, which the answers are to be in")
     answered = pa.schema([*schema, *ANSWER.items()])

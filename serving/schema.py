@@ -14,7 +14,7 @@ from flightdeck.parameters import parameters
 MOST_BYTES = 5_000_000
 MOST_INSTANCES = 10_000
 YEARS = range(1900, 2100)
-PURPOSES = ("live", "replay", "probe")
+PURPOSES = ("live", "replay", "probe", "drill")
 # JSON Schema's date-time has a zone, and a local time has none
 LOCAL = {
     "format": "local-date-time",

@@ -146,6 +146,8 @@ def test_import_contracts_forget_no_module() -> None:
         "flightdeck.cli",
         "flightdeck.operations",
         "flightdeck.rollouts",
+        "flightdeck.drills",
+        "flightdeck.impostors",
     }
     assert set(shared["source_modules"]) == modules
     outside = next(contract for contract in contracts if contract.get("forbidden_modules") == ["world"])

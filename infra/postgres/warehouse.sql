@@ -73,7 +73,7 @@ create table if not exists ops.predictions (
     prediction_id uuid primary key,
     entity_id text not null,
     partition_key text not null,
-    purpose text not null check (purpose in ('replay', 'live', 'shadow', 'probe')),
+    purpose text not null,
     model_version int not null,
     probability double precision not null,
     features jsonb not null,
@@ -84,6 +84,8 @@ create table if not exists ops.predictions (
 -- what one row of it took the model; of a shadow's answer, which answer was given
 alter table ops.predictions add column if not exists seconds real;
 alter table ops.predictions add column if not exists shadows uuid;
+alter table ops.predictions drop constraint if exists predictions_purpose_check;
+alter table ops.predictions add constraint predictions_purpose_check check (purpose in ('replay', 'live', 'shadow', 'probe', 'drill'));
 create index if not exists predictions_key on ops.predictions (partition_key, entity_id);
 
 create table if not exists quarantine.rows (
