@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
+NO_WEATHER: dict[str, float | None] = dict.fromkeys(WEATHER)
 PLANNED = ["planned_clock_minutes", "departures_hour", "departures_day", "leg", "minutes_since_leg"]
 FEATURES = [
     "carrier_code", "origin_code", "dest_code", "minute_of_day", "day_of_week", "days_from_holiday", "distance", *PLANNED,
@@ -88,7 +89,6 @@ def from_request(
 
     calendar: of its departure; plane: (year built, seats); route: (flights, minutes in the air) as of the history key; planned: the values of PLANNED.
     """
-    weather: Mapping[str, Any] = instance.get("weather") or {}
     return {
         "carrier_code": code(instance["carrier"]),
         "origin_code": code(instance["origin"]),
@@ -98,6 +98,7 @@ def from_request(
         **dict(zip(PLANNED, planned, strict=True)),
         "plane_built": plane[0],
         "plane_seats": plane[1],
-        **{name: weather.get(name) for name in WEATHER},
+        **NO_WEATHER,
+        **(instance.get("weather") or {}),
         "route_air_time": route[1] / route[0] if route and route[0] else None,
     }

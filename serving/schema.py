@@ -127,6 +127,8 @@ RANGES = {
     "temp": (-60, 130), "dewp": (-100, 130), "humid": (0, 100.5), "wind_dir": (0, 360), "wind_speed": (0, 253),
     "wind_gust": (0, 253), "precip": (0, 20), "pressure": (870, 1085), "visib": (0, 100),
 }  # fmt: skip
+# in the order of the fields
+LIMITS = [(name, RANGES[name]) for name in Weather.__struct_fields__]
 DECODER = msgspec.json.Decoder(PredictRequest)
 Kind = TypeVar("Kind")
 # objects of types with these names, which no field takes, subject neither: "Expected `float`, got `NaN`"
@@ -182,8 +184,7 @@ def usable(weather: Weather | None) -> tuple[dict[str, float], int]:
     if weather is None:
         return within, 0
     out_of_range = 0
-    for name, (low, high) in RANGES.items():
-        value = getattr(weather, name)
+    for (name, (low, high)), value in zip(LIMITS, msgspec.structs.astuple(weather), strict=True):
         if value is not None:
             if low <= value <= high:
                 within[name] = value
