@@ -65,7 +65,7 @@ def test_a_container_sees_its_own_secrets_only(compose: Compose) -> None:
     assert seen == {
         "serving": {"postgres_serving", "mlflow_admin", "token"},
         "mlflow": {"postgres_mlflow", "mlflow_admin", "mlflow_session", "aws_credentials"},
-        "reports": {"postgres_reader", "token"},
+        "reports": {"postgres_reader", "postgres_receiver", "token"},
         "world": {"postgres_world"},
         "edge": {"token", "postgres_monitor"},
     }
