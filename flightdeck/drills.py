@@ -11,9 +11,6 @@ from flightdeck.settings import settings
 from flightdeck.warehouse import connect, query
 from flightdeck.watch import Failed, NotReady, Watch, champion_release, until
 
-RECENT = """
-select features from ops.predictions where purpose in ('live', 'replay')
-and partition_key = (select max(partition_key) from ops.predictions where purpose in ('live', 'replay')) order by md5(entity_id) limit %s"""
 # every label of the newest partitions comes so many hours later, or is taken back
 SHIFT = """
 update marts.labels set known_at = known_at + %s * interval '1 hour'
@@ -40,6 +37,7 @@ def drift(watch: Watch) -> None:
 
     from flightdeck.parameters import parameters
     from ml.features import FEATURES
+    from serving.rollout import RECENT
     from serving.window import LAST
 
     release = champion_release()

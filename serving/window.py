@@ -5,6 +5,7 @@ Answering only hands over what it has at hand; it is counted behind the answers,
 
 import threading
 from collections import deque
+from itertools import repeat
 
 import numpy as np
 
@@ -34,9 +35,7 @@ class Window:
         self._stop.set()
 
     def add(self, part: Part) -> None:
-        release = part.release
-        for row, probability in zip(part.rows, part.probabilities, strict=True):
-            self._rows.append((release, row, probability))
+        self._rows.extend(zip(repeat(part.release), part.rows, part.probabilities, strict=False))
         self._new += len(part.rows)
 
     def _follow(self) -> None:

@@ -21,7 +21,7 @@ from flightdeck.warehouse import connect
 from ml.features import FEATURES
 from ml.tracking import connect as sign_in
 from serving.rollout import await_workers
-from tests.sandbox import free_ports, processes
+from tests.sandbox import free_ports, workers
 from world.requests import batches
 
 ROUNDS, SECONDS, CONNECTIONS = 5, 4.0, 16
@@ -65,8 +65,7 @@ def batch(port: int, bodies: list[bytes]) -> Found:
 
 def worker_seconds() -> float:
     """Of a processor, that the service's worker has used."""
-    own = [each for each in processes(str(settings().home)) if "_bentoml_impl.worker.service" in each.cmdline()]
-    return sum(each.cpu_times().user + each.cpu_times().system for each in own)
+    return sum(each.cpu_times().user + each.cpu_times().system for each in workers(str(settings().home)))
 
 
 def rolled_back() -> float:

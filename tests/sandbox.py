@@ -42,6 +42,11 @@ def processes(home: str) -> Iterator[psutil.Process]:
             continue
 
 
+def workers(home: str) -> Iterator[psutil.Process]:
+    """Those that answer requests to the service of this state folder."""
+    return (process for process in processes(home) if "_bentoml_impl.worker.service" in process.cmdline())
+
+
 def killed(work: Callable[[], Any]) -> None:
     """`work` in a process of its own, which is killed in the middle of it."""
     process: BaseProcess = get_context("fork").Process(target=work)

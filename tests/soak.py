@@ -18,11 +18,12 @@ from typing import Any
 import msgspec
 
 from flightdeck import deployments
+from flightdeck.predictions import LOGGED
 from flightdeck.settings import settings
 from flightdeck.warehouse import connect, query
 from serving.rollout import NotServed, await_workers
 from tests.load import Connection, Load, request
-from tests.sandbox import processes
+from tests.sandbox import workers
 from world.requests import batches
 
 CONNECTIONS, RELOAD, EVERY = 16, 10.0, 60.0
@@ -84,7 +85,7 @@ class Changes(threading.Thread):
         self.take_up(connection, rows[0]["model_version"], self.rollbacks, lambda: deployments.roll_back(None, "soak")[2])
 
     def kill(self) -> None:
-        worker = next(each for each in processes(str(settings().home)) if "_bentoml_impl.worker.service" in each.cmdline())
+        worker = next(workers(str(settings().home)))
         self.killed = time.monotonic()
         self.kills.append(self.killed)
         os.kill(worker.pid, signal.SIGKILL)
@@ -159,7 +160,7 @@ class Soak:
                 missing = 0
                 for at in range(0, len(identities), 50_000):
                     some = identities[at : at + 50_000]
-                    row = connection.execute("select count(*) as n from ops.predictions where prediction_id = any(%s::uuid[])", (some,)).fetchone()
+                    row = connection.execute(LOGGED, (some,)).fetchone()
                     assert row
                     missing += len(some) - row["n"]
                 if not missing or time.monotonic() > deadline:
