@@ -31,8 +31,8 @@ MISSING = float("nan")
 
 
 def row(values: Mapping[str, Any]) -> list[float]:
-    """The model's input: one float a feature, in order; what is not known is NaN."""
-    return [MISSING if (value := values.get(name)) is None else float(value) for name in FEATURES]
+    """The model's input: one number a feature, in order; what is not known is NaN."""
+    return [MISSING if value is None else value for value in map(values.get, FEATURES)]
 
 
 @lru_cache(maxsize=10_000)

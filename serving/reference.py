@@ -52,16 +52,14 @@ class Plan:
 
     def of(self, entity_id: str) -> list[float | None]:
         """The values of PLANNED; all None for what was not planned."""
-        place = places(self).get(entity_id)
-        if place is None:
-            return NOT_PLANNED
-        return [None if value != value else value for value in self.values[place].tolist()]
+        return planned(self).get(entity_id, NOT_PLANNED)
 
 
 @lru_cache(maxsize=3)
-def places(plan: Plan) -> dict[str, int]:
-    """{entity: its row}. Those of the plans that are asked for: a dictionary takes three times the room of the arrays."""
-    return {entity.decode(): place for place, entity in enumerate(plan.entities.tolist())}
+def planned(plan: Plan) -> dict[str, list[float | None]]:
+    """{entity: its values}. Those of the plans that are asked for: a dictionary takes many times the room of the arrays."""
+    values = ([None if value != value else value for value in row] for row in plan.values.tolist())
+    return dict(zip(map(bytes.decode, plan.entities.tolist()), values, strict=True))
 
 
 class Packed(msgspec.Struct):
@@ -144,9 +142,12 @@ class Reference:
         return found
 
     def ask(self, instance: Instance) -> Asked:
+        return self.with_weather(instance, *usable(instance.weather))
+
+    def with_weather(self, instance: Instance, weather: dict[str, float], out_of_range: int) -> Asked:
+        """The same, of the observation's values that can be used."""
         at = self.moment(instance.scheduled_departure)
         entity_id = f"{at.hour}/{instance.carrier}/{instance.flight}"
-        weather, out_of_range = usable(instance.weather)
         values: dict[str, Any] = {
             "carrier": instance.carrier, "origin": instance.origin, "dest": instance.dest, "distance": instance.distance, "weather": weather,
         }  # fmt: skip

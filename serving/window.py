@@ -5,7 +5,6 @@ Answering only hands over what it has at hand; it is counted behind the answers,
 
 import threading
 from collections import deque
-from itertools import repeat
 
 import numpy as np
 
@@ -24,8 +23,10 @@ ANSWER = "probability"
 class Window:
     def __init__(self, every: float = 10.0, last: int = LAST) -> None:
         self.every = every
-        self._rows: deque[tuple[Release, list[float], float]] = deque(maxlen=last)
-        self._seen, self._new = 0, 0
+        self.last = last
+        # as they were answered; `_held` rows in all, of which the newest `last` count
+        self._parts: deque[tuple[Release, list[list[float]], list[float]]] = deque()
+        self._held, self._seen, self._new = 0, 0, 0
         self._stop = threading.Event()
 
     def start(self) -> None:
@@ -35,7 +36,11 @@ class Window:
         self._stop.set()
 
     def add(self, part: Part) -> None:
-        self._rows.extend(zip(repeat(part.release), part.rows, part.probabilities, strict=False))
+        self._parts.append((part.release, part.rows, part.probabilities))
+        self._held += len(part.rows)
+        while self._held - (oldest := len(self._parts[0][1])) >= self.last:
+            self._parts.popleft()
+            self._held -= oldest
         self._new += len(part.rows)
 
     def _follow(self) -> None:
@@ -46,9 +51,10 @@ class Window:
 
     def measure(self) -> None:
         """Set the gauges from the rows of the newest release among them; with too few of those they say nothing."""
-        rows = list(self._rows)
-        release = rows[-1][0]
-        own = [(row, probability) for answered_by, row, probability in rows if answered_by is release]
+        parts = list(self._parts)
+        release = parts[-1][0]
+        rows = [(by, *answered) for by, values, found in parts for answered in zip(values, found, strict=True)][-self.last :]
+        own = [(row, probability) for by, row, probability in rows if by is release]
         metrics.WINDOW_ROWS.set(len(own))
         if len(own) < LEAST or not release.profile:
             return

@@ -67,7 +67,7 @@ def plain() -> FastAPI:
 
     @app.post("/predict")
     async def predict(request: PredictRequest) -> PredictAnswer:
-        rows = [row(reference.ask(instance).features) for instance in request.instances]  # type: ignore[arg-type]
+        rows = [row(reference.with_weather(each, each.weather.model_dump(exclude_none=True) if each.weather else {}, 0).features) for each in request.instances]  # type: ignore[arg-type]
         found = booster.predict(rows, num_threads=1).tolist()
         return PredictAnswer(model_version=version, predictions=[Prediction(prediction_id=str(uuid4()), probability=p, label=p >= 0.5) for p in found])
 
