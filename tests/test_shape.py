@@ -104,7 +104,7 @@ def test_product_is_small() -> None:
     """Lines that hold code; `world` is the example's outside, and stays behind when somebody brings sources of their own."""
     folders = {package: sum(_code_lines(path) for path in PRODUCT if path.relative_to(ROOT).parts[0] == package) for package in PACKAGES}
     assert all(folders.values())
-    assert sum(count for package, count in folders.items() if package != "world") < 7000, folders
+    assert sum(count for package, count in folders.items() if package != "world") < 8400, folders
 
 
 def test_each_product_module_says_what_it_is() -> None:
