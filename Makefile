@@ -44,6 +44,7 @@ check: .venv/.done-dev  ## Format, lint, types, layers, contracts, SQL: under a 
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo | tail -n 1
 	@$(BIN)/python -m flightdeck.contracts
+	@$(BIN)/python -m governance.consumers
 	@$(BIN)/actionlint
 	@$(BIN)/hadolint --no-color --ignore DL3008 infra/images/Dockerfile
 	@$(BIN)/sqlfluff lint --nocolor --disable-progress-bar dbt_project/models dbt_project/tests | tail -n 20

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flightdeck import deployments, drills, launch, operations, partitions, rollouts, stack
+from flightdeck import deployments, drills, launch, operations, partitions, provenance, rollouts, stack
 from flightdeck.friendly import friendly
 from flightdeck.settings import settings
 
@@ -222,6 +222,8 @@ for command in (
     rollouts.predict,
     rollouts.rollback,
     rollouts.history,
+    provenance.trace,
+    provenance.impact,
     drills.drill,
 ):
     main.add_command(command)

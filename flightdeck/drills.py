@@ -34,7 +34,9 @@ def _gauges(service: str, name: str) -> dict[str, float]:
 def drift(watch: Watch) -> None:
     """Requests whose every feature is where the training had next to nothing."""
     import httpx
+    import numpy as np
 
+    from flightdeck import shift
     from flightdeck.parameters import parameters
     from ml.features import FEATURES
     from serving.rollout import RECENT
@@ -46,6 +48,10 @@ def drift(watch: Watch) -> None:
     rows = [[row["features"].get(name) for name in FEATURES] for row in query(RECENT, LAST)]
     if len(rows) < LAST:
         raise NotReady(f"{LAST} requests of the newest partition are needed, there are {len(rows)}")
+    usual = dict(zip(FEATURES, np.array(rows, dtype=np.float64).T, strict=True))
+    moved = [shift.psi(bins["shares"], shift.shares(bins["edges"], usual[name])) for name, bins in release["profile"].items() if name in usual]
+    if sum(value > DRIFTED_PSI for value in moved) > DRIFTED_SHARE * len(moved):
+        raise NotReady("what was asked last has drifted itself, so nothing could be put back to usual; ask for rows of a whole month first")
     beyond = [2 * abs(edges[-1]) + 1 if (edges := release["profile"][name]["edges"]) else None for name in FEATURES]
     url = f"{settings().url('serving')}/v2/models/{parameters()['model']['name']}/infer"
 

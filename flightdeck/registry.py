@@ -66,3 +66,10 @@ def model(release: dict[str, Any]) -> bytes:
     if found != release["sha256"]:
         raise Tampered(f"model version {release['model_version']}: the stored file has sha256 {found[:12]}…, the release {release['sha256'][:12]}…")
     return content
+
+
+def run(identity: str) -> dict[str, Any] | None:
+    """A run by its id, as MLflow tells it, or None."""
+    answer = _call("GET", f"{API}/runs/get", params={"run_id": identity})
+    found: dict[str, Any] | None = None if answer.status_code == 404 else answer.json()["run"]
+    return found

@@ -94,8 +94,11 @@ def _build(nodes: Nodes, key: str, among: tuple[str, ...] = ()) -> list[Any]:
 
 
 def _facts(results: list[Any]) -> dict[str, Any]:
-    """Rows by model, how many tests ran, and what those that count found."""
+    """dbt's invocation, rows by model, how many tests ran, and what those that count found."""
+    from dbt_common.invocation import get_invocation_id
+
     return {
+        "invocation": get_invocation_id(),
         "rows": {node.node.name: node.adapter_response.get("rows_affected") for node in results if node.node.resource_type == "model"},
         "tests": sum(node.node.resource_type == "test" for node in results),
         "warnings": {node.node.name: node.failures for node in results if str(node.status) == "warn"},

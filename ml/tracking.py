@@ -82,6 +82,7 @@ def log(workspace: Path, kind: str, name: str, snapshot_md5: str, tags: dict[str
             "features": FEATURES,
             "code": code_version(),
             "snapshot_md5": snapshot_md5,
+            "snapshot": _snapshot(workspace),
             "partitions": sorted(knobs["snapshot"]["partitions"]),
             "golden": golden,
             "profile": json.loads((workspace / "model" / PROFILE).read_text()),
@@ -99,6 +100,12 @@ def log(workspace: Path, kind: str, name: str, snapshot_md5: str, tags: dict[str
         raise
     client.set_terminated(run.info.run_id)
     return draft
+
+
+def _snapshot(workspace: Path) -> dict[str, str]:
+    """{partition: the md5 of its file}, under which DVC's stores have it."""
+    stages = yaml.safe_load((workspace / "dvc.lock").read_text())["stages"]
+    return {name.partition("@")[2]: found["outs"][0]["md5"] for name, found in stages.items() if name.startswith("snapshot@")}
 
 
 def _end_what_was_killed(client: mlflow.MlflowClient, experiment: str, key: str) -> None:

@@ -12,7 +12,7 @@ from flightdeck.cli import main
 from flightdeck.settings import ROOT, Settings
 from ml.learners import NAMES
 
-FOLDERS = ["dags", "dbt_project", "docs", "expectations", "flightdeck", "infra", "ingestion", "ml", "monitoring", "serving", "tests", "world"]
+FOLDERS = ["dags", "dbt_project", "docs", "expectations", "flightdeck", "governance", "infra", "ingestion", "ml", "monitoring", "serving", "tests", "world"]
 LISTED = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard"], check=True, capture_output=True, text=True).stdout.splitlines()
 FILES = [name for name in LISTED if (ROOT / name).is_file()]
 PLACES = {parent.as_posix() for name in FILES for parent in Path(name).parents} | set(FILES)

@@ -14,7 +14,7 @@ import pytest
 
 from flightdeck.settings import ROOT
 
-PACKAGES = ["dags", "flightdeck", "ingestion", "expectations", "ml", "serving", "monitoring", "world", "infra"]
+PACKAGES = ["dags", "flightdeck", "ingestion", "expectations", "ml", "serving", "monitoring", "governance", "world", "infra"]
 PRODUCT = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 DAGS = [path for path in PRODUCT if path.parent.name == "dags" and path.name != "__init__.py"]
 WORDS = re.compile(r"\b(flights?|airports?|carriers?|airlines?|tailnums?|weather|planes?|aircraft)\b", re.IGNORECASE)

@@ -87,6 +87,8 @@ alter table ops.predictions add column if not exists shadows uuid;
 alter table ops.predictions drop constraint if exists predictions_purpose_check;
 alter table ops.predictions add constraint predictions_purpose_check check (purpose in ('replay', 'live', 'shadow', 'probe', 'drill'));
 create index if not exists predictions_key on ops.predictions (partition_key, entity_id);
+-- how many answers a model has given, and as of which history, without reading any of them
+create index if not exists predictions_origin on ops.predictions (model_version, history_key, purpose);
 
 create table if not exists quarantine.rows (
     id bigint generated always as identity primary key,
