@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flightdeck import deployments, drills, launch, operations, partitions, provenance, rollouts, stack
+from flightdeck import deployments, drills, launch, operations, partitions, privacy, provenance, rollouts, stack
 from flightdeck.friendly import friendly
 from flightdeck.settings import settings
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 # what is written at the end of a replay, each by a process of its own
-PAGES = {"gx": "expectations.docs", "dbt": "flightdeck.transform", "quality": "expectations.charts", "year": "monitoring.year"}
+PAGES = {"gx": "expectations.docs", "dbt": "flightdeck.transform", "quality": "expectations.charts", "year": "monitoring.year", "catalog": "governance.catalog"}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -97,7 +97,7 @@ def replay(first: str, last: str | None, skip_published: bool, from_raw: bool, w
                 raise click.ClickException(
                     "interrupted; what has begun goes on in Airflow: `flightdeck status` shows it, the same command follows it"
                 ) from None
-            progress.note("building Data Docs, dbt docs, the charts of quality and the page of the year")
+            progress.note("building Data Docs, dbt docs, the catalog, the charts of quality and the page of the year")
             stack.side_by_side("document", {name: ([sys.executable, "-m", module], {}) for name, module in PAGES.items()})
         else:
             progress.note("all of these months are through already; `flightdeck replay` without --skip-published does them again")
@@ -224,6 +224,8 @@ for command in (
     rollouts.history,
     provenance.trace,
     provenance.impact,
+    privacy.erase,
+    privacy.export,
     drills.drill,
 ):
     main.add_command(command)

@@ -22,17 +22,19 @@ from flightdeck.warehouse import Connection, Row, connect, lock, lock_until_end,
 log = logging.getLogger("flightdeck.stages")
 # These end an attempt well; `published` is the word of the stages that publish data.
 ENDED = ["published", "done"]
+# The key of what concerns no partition, like an erasure. It is no partition's, so nothing waits for it.
+WHOLE = "all"
 # These are done again when a partition is reopened; the good end of every other stage stays a fact.
 DATA = ["ingest", "transform"]
 NEWEST = """
 select distinct on (partition_key, stage) partition_key, stage, inputs, outputs, facts,
     extract(epoch from at - (select min(s.at) from ops.ledger s
         where s.partition_key = l.partition_key and s.stage = l.stage and s.attempt = l.attempt and s.state = 'started'))::float as seconds
-from ops.ledger l where state = any(%s) order by partition_key, stage, id desc"""
+from ops.ledger l where state = any(%s) and partition_key <> 'all' order by partition_key, stage, id desc"""
 STANDING = """
 select partition_key, stage, max(id) filter (where state = any(%s)) as ended, max(id) filter (where state = 'reopened') as reopened,
     max(id) filter (where state = 'withdrawn' and inputs <> '{}') as withdrawn
-from ops.ledger group by 1, 2"""
+from ops.ledger where partition_key <> 'all' group by 1, 2"""
 # a reopened partition will be read until then, even before it has been
 READ_UNTIL = """
 select partition_key, max((inputs ->> 'as_of')::timestamptz) as as_of from ops.ledger l
@@ -82,8 +84,8 @@ def _newest_attempt(connection: Connection, stage: str, key: str) -> int:
 
 
 def begin(stage: str, key: str | None) -> Attempt:
-    """Start a new attempt; raises InvalidPartition when `key` is not a partition key."""
-    checked = partition(key).key
+    """Start a new attempt; raises InvalidPartition when `key` is neither a partition key nor WHOLE."""
+    checked = key if key == WHOLE else partition(key).key
     with connect() as connection, connection.transaction():
         lock_until_end(connection, f"{stage}/{checked}")
         attempt = Attempt(stage, checked, _newest_attempt(connection, stage, checked) + 1)

@@ -14,7 +14,7 @@ NAMES = [
     *(f"postgres_{role}" for role in get_args(Role)),
     "airflow_admin", "airflow_jwt", "airflow_fernet", "airflow_session",
     "mlflow_admin", "mlflow_session",
-    "token", "s3_key", "s3_secret", "broker",
+    "token", "subjects", "s3_key", "s3_secret", "broker",
 ]  # fmt: skip
 
 
@@ -44,7 +44,7 @@ SHARES = {
         *(f"postgres_{role}" for role in ("airflow", "worker", "reader", "source_reader")),
     ],
     "mlflow": ["postgres_mlflow", "mlflow_admin", "mlflow_session", "aws_credentials"],
-    "serving": ["postgres_serving", "mlflow_admin", "token"],
+    "serving": ["postgres_serving", "mlflow_admin", "subjects", "token"],
     "reports": ["postgres_reader", "postgres_receiver", "token"],
     "world": ["postgres_world"],
     "edge": ["token", "postgres_monitor"],

@@ -8,9 +8,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
 
-Role = Literal["flightdeck", "airflow", "mlflow", "worker", "serving", "reader", "world", "source_reader", "monitor", "receiver"]
+Role = Literal["flightdeck", "airflow", "mlflow", "worker", "serving", "reader", "world", "source_reader", "monitor", "receiver", "privacy"]
 # Which database each role signs in to. `flightdeck` administers, `worker` writes the warehouse, `reader` only looks, `monitor` sees the server's statistics,
-# `receiver` writes down the alerts that it is told.
+# `receiver` writes down the alerts that it is told, `privacy` alone sees who asked, and deletes it.
 DATABASES: dict[Role, str] = {
     "flightdeck": "postgres",
     "airflow": "airflow",
@@ -19,6 +19,7 @@ DATABASES: dict[Role, str] = {
     "serving": "warehouse",
     "reader": "warehouse",
     "receiver": "warehouse",
+    "privacy": "warehouse",
     "world": "source",
     "source_reader": "source",
     "monitor": "postgres",

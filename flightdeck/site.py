@@ -23,11 +23,12 @@ def write() -> None:
     reports = sorted(path.stem for path in (root / "drift").glob("????-??.html"))
     text = "A partition against what the champion of its time was trained on." if reports else "None yet: the first needs a champion to compare with."
     _write(root / "drift" / "index.html", "Drift reports", text, [(f"{key}.html", key) for key in reports])
-    for name, title in (("data-docs", "Data Docs"), ("dbt", "dbt docs"), ("quality", "Control charts"), ("year", "The year")):
+    for name, title in (("data-docs", "Data Docs"), ("dbt", "dbt docs"), ("quality", "Control charts"), ("year", "The year"), ("catalog", "Catalog")):
         if not (root / name / "index.html").exists():
             _write(root / name / "index.html", title, "None yet: they are built at the end of a replay.", [])
     pages = [("drift/index.html", "Drift reports"), ("data-docs/index.html", "Data Docs: every checkpoint's results"), ("dbt/index.html", "dbt docs")]
     pages.append(("quality/index.html", "Control charts: what was unusual in each batch"))
     pages.append(("year/index.html", "The year: what served, what would have without retraining, and each decision"))
+    pages.append(("catalog/index.html", "Catalog: tables, columns, owners, classes, lineage"))
     pages.append(("alerts/", "Alerts: of the stages, and of Prometheus's rules"))
     _write(root / "index.html", "Flightdeck reports", "Written by the stages; open to whoever can reach this address.", pages)

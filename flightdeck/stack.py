@@ -176,17 +176,20 @@ def make_databases() -> None:
             verb = "alter" if role in roles else "create"
             connection.execute(f"{verb} role {role} login password '{s.secret(f'postgres_{role}')}'".encode())
         databases = {row[0] for row in connection.execute("select datname from pg_database")}
-        for database, owner in {"airflow": "airflow", "mlflow": "mlflow", "warehouse": "worker", "source": "world"}.items():
+        for database, owner in {"airflow": "airflow", "mlflow": "mlflow", "warehouse": "worker", "source": "world", "vault": "privacy"}.items():
             if database not in databases:
                 connection.execute(f"create database {database} owner {owner}".encode())
                 connection.execute(f"revoke all on database {database} from public".encode())
         connection.execute("grant pg_monitor to monitor")
-        connection.execute("grant connect on database warehouse to serving, reader, receiver")
+        connection.execute("grant connect on database warehouse to serving, reader, receiver, privacy")
+        connection.execute("grant connect on database vault to serving")
         connection.execute("grant connect on database source to source_reader")
     with psycopg.connect(s.database_url("flightdeck").rsplit("/", 1)[0] + "/warehouse", autocommit=True) as connection:
         connection.execute((ROOT / "infra/postgres/warehouse.sql").read_bytes())
         # whoever connects knows in which zone partitions begin and end
         connection.execute(sql.SQL("alter database warehouse set flightdeck.timezone = {}").format(sql.Literal(s.timezone)))
+    with psycopg.connect(s.database_url("flightdeck").rsplit("/", 1)[0] + "/vault", autocommit=True) as connection:
+        connection.execute((ROOT / "infra/postgres/vault.sql").read_bytes())
     with psycopg.connect(s.database_url("worker"), autocommit=True) as connection:
         connection.execute((ROOT / "ingestion/tables.sql").read_bytes())
 

@@ -22,10 +22,11 @@ ENCODE = msgspec.json.Encoder().encode
 
 
 class Asking(msgspec.Struct, frozen=True, gc=False):
-    """What the headers of a request say: why, and at which (perhaps simulated) time it is asked, in ISO 8601."""
+    """What a request says of itself: why, at which (perhaps simulated) time it is asked, in ISO 8601, and by whom, as a pseudonym."""
 
     purpose: str
     at: str
+    subject: str | None = None
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -64,6 +65,11 @@ def part(release: Release, asked: list[Asked], asking: Asking) -> Part:
     seconds = (perf_counter() - begun) / len(rows)
     made = identities(len(rows))
     return Part(asked, rows, made, probabilities, release, lines(zip(made, asked, probabilities, strict=True), release.version, asking, seconds))
+
+
+def askers(parts: list[Part], subject: str) -> bytes:
+    """The lines that say who asked, for a log of their own, in COPY's text format."""
+    return "".join([f"{identity}\t{subject}\n" for each in parts for identity in each.identities]).encode()
 
 
 def failure(release: Release, asked: list[Asked], asking: Asking) -> bytes:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flightdeck.parameters import parameters
 from flightdeck.settings import settings
+from flightdeck.subjects import Pseudonyms, VaultUnavailable
 from ml.learners import InvalidModel
 from serving import answer, metrics
 from serving import body as bodies
@@ -33,6 +34,9 @@ JSON = [(b"content-type", b"application/json")]
 ENCODE = msgspec.json.Encoder().encode
 follower = Follower()
 spool = Spool(settings().home / "serving" / "log")
+# who asked is kept apart from what was asked
+askers = Spool(settings().home / "serving" / "askers", table="personal.askers", columns="prediction_id, subject")
+pseudonyms = Pseudonyms()
 shadow = Shadow(spool)
 window = Window()
 LATE = parameters()["model"]["decides_late_from"]
@@ -107,11 +111,22 @@ class Answering:
         now = follower.now
         if now.reference is None:
             raise Refusal(503, "no_release", now.problem or "no release has been deployed yet")
+        if wanted.subject and asking.purpose != "probe":
+            asking = Asking(asking.purpose, asking.at, await _pseudonym(wanted.subject))
         found = await give(now, body, [now.reference.ask(each) for each in wanted.instances], asking)
         predictions = [
             Prediction(identity, value, value >= LATE) for each in found for identity, value in zip(each.identities, each.probabilities, strict=True)
         ]
         return ENCODE(PredictAnswer(found[0].release.version, predictions)), found, JSON
+
+
+async def _pseudonym(subject: str) -> str | None:
+    """What stands for who asks; None where there is none to be had: then who asked is not kept, and the answer is given all the same."""
+    try:
+        return pseudonyms.at_hand(subject) or await asyncio.to_thread(pseudonyms.of, subject)
+    except VaultUnavailable:
+        metrics.NAMELESS.inc()
+        return None
 
 
 async def _parts(release: Release, asked: list[Asked], asking: Asking) -> list[answer.Part]:
@@ -137,6 +152,8 @@ async def give(now: Serving, body: bytes, asked: list[Asked], asking: Asking, na
         # the champion gives all of the answer: one answer, one version
         failed = answer.failure(release, asked, asking)
         parts = await _parts(now.release, asked, asking)
+    if asking.subject:
+        askers.append(answer.askers(parts, asking.subject))
     spool.append(failed + b"".join([each.lines for each in parts]))
     for each in parts:
         _hand_on(now, each, asking)
@@ -181,8 +198,8 @@ async def health(_: Request) -> JSONResponse:
     now = follower.now
     history = now.reference.published[-1] if now.reference and now.reference.published else None
     version = now.release.version if now.release else None
-    problem = "; ".join(each for each in (now.problem, spool.problem) if each)
-    return JSONResponse({"model_version": version, "newest_partition": history, "log_backlog_bytes": spool.backlog, "problem": problem})
+    problem = "; ".join(each for each in (now.problem, spool.problem, askers.problem) if each)
+    return JSONResponse({"model_version": version, "newest_partition": history, "log_backlog_bytes": spool.backlog + askers.backlog, "problem": problem})
 
 
 async def ready(_: Request) -> JSONResponse:
@@ -196,9 +213,9 @@ async def ready(_: Request) -> JSONResponse:
 
 
 async def exposition(_: Request) -> Response:
-    metrics.BACKLOG.set(spool.backlog)
-    metrics.UNTAKEN.set(spool.refused)
-    metrics.PROBLEM.set(bool(follower.now.problem or spool.problem))
+    metrics.BACKLOG.set(spool.backlog + askers.backlog)
+    metrics.UNTAKEN.set(spool.refused + askers.refused)
+    metrics.PROBLEM.set(bool(follower.now.problem or spool.problem or askers.problem))
     return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -17,6 +17,7 @@ REQUESTS = Histogram("flightdeck_request_seconds", "Time from a request's header
 REFUSED = Counter("flightdeck_refused_total", "Requests that were not answered with predictions, by their error", ["route", "error"])
 PREDICTIONS = Counter("flightdeck_predictions_total", "Predictions given", ["model_version", "purpose"])
 OUT_OF_RANGE = Counter("flightdeck_values_out_of_range_total", "Optional values of requests that were out of range, and counted as missing")
+NAMELESS = Counter("flightdeck_askers_not_kept_total", "Requests whose subject was not kept, since the vault of pseudonyms did not answer")
 FAILED = Counter("flightdeck_candidate_failures_total", "Answers that a candidate could not give; the champion gave them", ["model_version"])
 DROPPED = Counter("flightdeck_shadow_dropped_total", "Predictions that were not shadowed, since the shadow was behind")
 BACKLOG = Gauge("flightdeck_log_backlog_bytes", "Of the prediction log, what is not in the warehouse yet", multiprocess_mode="livesum")

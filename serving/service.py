@@ -6,7 +6,7 @@ import bentoml
 
 from flightdeck import logs
 from flightdeck.token import Token
-from serving.app import Direct, follower, shadow, spool, window
+from serving.app import Direct, askers, follower, shadow, spool, window
 from serving.routes import app
 
 
@@ -26,6 +26,7 @@ class Service:
         logs.as_json()
         follower.start()
         spool.start()
+        askers.start()
         shadow.start()
         window.start()
         # what has been imported stays: collecting garbage among it is what the slowest requests waited for
@@ -39,6 +40,7 @@ class Service:
         window.stop()
         shadow.stop()
         spool.stop()
+        askers.stop()
 
 
 # around all of it, BentoML's own routes too

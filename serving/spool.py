@@ -19,9 +19,6 @@ from flightdeck.settings import settings
 
 log = logging.getLogger("flightdeck.serving")
 COLUMNS = "prediction_id, entity_id, partition_key, purpose, model_version, probability, features, history_key, requested_at, seconds, shadows"
-COPY = f"copy ops.predictions ({COLUMNS}) from stdin".encode()
-# what is known already stays as it is
-KNOWN = f"insert into ops.predictions ({COLUMNS}) values ({', '.join(['%s'] * len(COLUMNS.split(', ')))}) on conflict do nothing".encode()
 SEGMENT_BYTES = 16_000_000
 # of all processes that share the folder; then nothing is answered until the log is shorter
 MOST_BACKLOG_BYTES = 512_000_000
@@ -35,8 +32,11 @@ class LogUnavailable(RuntimeError):
 class Spool:
     """One process's end of the log. Copying happens in a thread of its own, between `start` and `stop`."""
 
-    def __init__(self, folder: Path, every: float = 0.25) -> None:
+    def __init__(self, folder: Path, every: float = 0.25, table: str = "ops.predictions", columns: str = COLUMNS) -> None:
         self.folder, self.every = folder, every
+        self.copy = f"copy {table} ({columns}) from stdin".encode()
+        # what is known already stays as it is
+        self.known = f"insert into {table} ({columns}) values ({', '.join(['%s'] * len(columns.split(', ')))}) on conflict do nothing".encode()
         self.refused, self.problem = 0, ""
         self.others = 0  # bytes that other processes have left or still hold
         self._appending = threading.Lock()
@@ -131,12 +131,12 @@ class Spool:
 
     def _copy(self, connection: psycopg.Connection[tuple[object, ...]], lines: bytes) -> None:
         try:
-            with connection.cursor() as cursor, cursor.copy(COPY) as copy:
+            with connection.cursor() as cursor, cursor.copy(self.copy) as copy:
                 copy.write(lines)
         except psycopg.errors.UniqueViolation:
             rows = [[None if value == "\\N" else value for value in line.split("\t")] for line in lines.decode().splitlines()]
             with connection.transaction(), connection.cursor() as cursor:
-                cursor.executemany(KNOWN, rows)
+                cursor.executemany(self.known, rows)
         except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.InsufficientPrivilege) as error:
             self._one_by_one(connection, lines, error)
 

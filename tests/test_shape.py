@@ -145,6 +145,8 @@ def test_import_contracts_forget_no_module() -> None:
         "flightdeck.__init__",
         "flightdeck.cli",
         "flightdeck.operations",
+        "flightdeck.privacy",
+        "flightdeck.provenance",
         "flightdeck.rollouts",
         "flightdeck.drills",
         "flightdeck.impostors",

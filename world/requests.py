@@ -15,6 +15,8 @@ from world.data import flights, weather
 
 # who asks at once; while one waits for its answer, the other writes its question
 CLIENTS = 2
+# another one each day
+DESKS = 40
 LEAD = timedelta(hours=2)
 # an observation older than this is not sent
 MOST_AGE = timedelta(hours=24)
@@ -30,7 +32,8 @@ def send(key: str, purpose: str = "replay") -> dict[str, Any]:
 
         def ask(batch: tuple[datetime, list[dict[str, Any]]]) -> tuple[int, httpx.Response]:
             headers = {"x-purpose": purpose, "x-requested-at": batch[0].isoformat()}
-            return len(batch[1]), client.post("/predict", json={"instances": batch[1]}, headers=headers)
+            asked = {"instances": batch[1], "subject": f"desk-{batch[0].timetuple().tm_yday % DESKS:02}@example.org"}
+            return len(batch[1]), client.post("/predict", json=asked, headers=headers)
 
         waiting = batches(key)
         while some := list(islice(waiting, 4 * CLIENTS)):

@@ -6,6 +6,7 @@ create schema if not exists intermediate authorization worker;
 create schema if not exists marts authorization worker;
 create schema if not exists quarantine authorization worker;
 create schema if not exists ops authorization worker;
+create schema if not exists personal authorization privacy;
 set role worker;
 
 -- One row for each state of each attempt of each stage on each partition. Append-only, also for its owner.
@@ -158,6 +159,20 @@ create table if not exists ops.incidents (
 -- When a task last ran: one row.
 create table if not exists ops.canary (one boolean primary key default true check (one), at timestamptz not null);
 reset role;
+
+-- Who asked for a prediction, by pseudonym: readable by `privacy` alone. The prediction itself says nothing of them.
+set role privacy;
+create table if not exists personal.askers (
+    prediction_id uuid primary key,
+    subject text not null,
+    logged_at timestamptz not null default clock_timestamp()
+);
+create index if not exists askers_subject on personal.askers (subject);
+reset role;
+grant usage on schema personal to serving;
+grant insert on personal.askers to serving;
+grant usage on schema ops to privacy;
+grant select on ops.predictions to privacy;
 
 grant usage on schema landing, raw, staging, intermediate, marts, quarantine, ops to reader;
 grant usage on schema raw, marts, ops to serving;

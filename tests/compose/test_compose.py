@@ -63,7 +63,7 @@ def test_containers_may_do_little(compose: Compose) -> None:
 def test_a_container_sees_its_own_secrets_only(compose: Compose) -> None:
     seen = {name: set(compose("exec", "-T", name, "ls", "/state/secrets").split()) for name in ("serving", "mlflow", "reports", "world", "edge")}
     assert seen == {
-        "serving": {"postgres_serving", "mlflow_admin", "token"},
+        "serving": {"postgres_serving", "mlflow_admin", "subjects", "token"},
         "mlflow": {"postgres_mlflow", "mlflow_admin", "mlflow_session", "aws_credentials"},
         "reports": {"postgres_reader", "postgres_receiver", "token"},
         "world": {"postgres_world"},

@@ -144,9 +144,13 @@ def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spool]:
     """A prediction log of the test's own, that is copied."""
     fresh = Spool(tmp_path / "log", every=0.01)
     monkeypatch.setattr(served, "spool", fresh)
+    who = Spool(tmp_path / "askers", every=0.01, table="personal.askers", columns="prediction_id, subject")
+    monkeypatch.setattr(served, "askers", who)
     fresh.start()
+    who.start()
     yield fresh
     fresh.stop()
+    who.stop()
 
 
 @pytest.fixture

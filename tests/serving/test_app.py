@@ -6,12 +6,15 @@ import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from prometheus_client import REGISTRY
 
+from flightdeck import subjects
 from flightdeck.predictions import await_logged
 from flightdeck.settings import settings
 from flightdeck.warehouse import Connection
@@ -217,3 +220,51 @@ def test_health_says_that_the_warehouse_is_gone_and_answers_go_on_from_what_is_k
             follower.start()
             assert await_health("the warehouse does not answer")["model_version"] == serving
             assert ask(client, ASKED).json()["model_version"] == serving
+
+
+def kept_askers() -> list[tuple[str, str]]:
+    """(prediction, pseudonym), once all is copied."""
+    deadline = time.monotonic() + 10
+    while served.askers.backlog:
+        assert time.monotonic() < deadline, served.askers.problem
+        time.sleep(0.01)
+    with psycopg.connect(settings().database_url("privacy")) as own:
+        return [(str(prediction), subject) for prediction, subject in own.execute("select prediction_id, subject from personal.askers").fetchall()]
+
+
+def test_who_asks_is_kept_apart_and_by_pseudonym(
+    release: Callable[..., Any], deployed: Any, look: Callable[[], None], client: httpx.Client, connection: Connection, tmp_path: Path
+) -> None:
+    deployed(release())
+    look()
+    person = "Ada.Example@example.org"
+    answer = client.post("/predict", json={"instances": [ASKED, ASKED], "subject": person})
+    assert answer.status_code == 200, answer.text
+    made = {each["prediction_id"] for each in answer.json()["predictions"]}
+    assert client.post("/predict", json={"instances": [ASKED]}).status_code == 200
+    mine = [(prediction, subject) for prediction, subject in kept_askers() if prediction in made]
+    assert {prediction for prediction, _ in mine} == made
+    assert {subject for _, subject in mine} == {subjects.known(person)}
+    assert not [row for row in logged(connection) if "example.org" in json.dumps(row, default=str).lower()]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"example.org" in path.read_bytes().lower()], "the name is on disk"
+    with subjects.vault("privacy") as vault:
+        vault.execute("delete from keys")
+
+
+def test_without_a_vault_the_answer_is_given_and_who_asked_is_not_kept(
+    release: Callable[..., Any], deployed: Any, look: Callable[[], None], client: httpx.Client, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployed(release())
+    look()
+
+    def refused(_: str) -> None:
+        raise psycopg.OperationalError("refused")
+
+    monkeypatch.setattr(served, "pseudonyms", subjects.Pseudonyms())
+    monkeypatch.setattr(subjects, "vault", refused)
+    before, counted = len(kept_askers()), REGISTRY.get_sample_value("flightdeck_askers_not_kept_total") or 0
+    answers = [client.post("/predict", json={"instances": [ASKED], "subject": "somebody new"}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert len(kept_askers()) == before
+    assert REGISTRY.get_sample_value("flightdeck_askers_not_kept_total") == counted + 2
+    assert {each["prediction_id"] for answer in answers for each in answer.json()["predictions"]} <= {str(row["prediction_id"]) for row in logged(connection)}

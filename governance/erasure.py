@@ -1,0 +1,127 @@
+"""Forgetting a person: found in every store, rewritten or deleted there, and their key destroyed; then every store is searched again."""
+
+import getpass
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+
+from flightdeck import ledger, subjects
+from flightdeck.settings import settings
+from flightdeck.warehouse import query
+from governance.stores import DATABASES, FOLDERS, Artifacts, Askers, Backup, Database, Files, Lake, Snapshots, Words
+
+STAGE = "erase"
+RELEASES = """
+select distinct on (outputs -> 'release' ->> 'model_version') outputs -> 'release' as release from ops.ledger
+where stage = 'train' and state = 'done' and outputs ? 'release'"""
+# shorter words are in too much that is no person's
+SHORTEST = 4
+DATA = """
+select a.logged_at as asked_at, p.prediction_id::text, p.entity_id, p.partition_key, p.purpose, p.model_version, p.probability, p.features, p.requested_at
+from personal.askers a left join ops.predictions p using (prediction_id) where a.subject = %s order by a.logged_at"""
+Tell = Callable[[str], None]
+
+
+class NotErased(RuntimeError):
+    """The erasure is not complete; the message says what is left. The same command goes on."""
+
+
+class TooShort(ValueError):
+    """A word that would be found in what is not the person's."""
+
+
+def checked(subject: str) -> str:
+    subject = subject.strip()
+    if len(subject) < SHORTEST:
+        raise TooShort(f"{subject!r}: a subject has {SHORTEST} letters or more, or everything would be rewritten")
+    return subject
+
+
+def stores(subject: str, backups: list[Path]) -> list[Any]:
+    """Every store, in the order of erasing: what others are made of comes first."""
+    home = settings().home
+    models = [row["release"]["artifact"] for row in query(RELEASES)]
+    folders = [Files(f"folder {name}", str(home / name)) for name in FOLDERS]
+    snapshots = [Snapshots("DVC remote", settings().dvc_remote), Snapshots("DVC cache", str(home / "dvc" / "cache"))]
+    return [Askers(), *map(Database, DATABASES), Lake(), *folders, *snapshots, Artifacts(models), *(Backup(place, subject) for place in backups)]
+
+
+def words(subject: str) -> Words:
+    """What leads to the subject: as it is written, and its pseudonym as long as its key is there."""
+    known = subjects.known(subject)
+    return Words(*(each for each in (subject, known) if each))
+
+
+def find(subject: str, backups: list[Path], tell: Tell = lambda _: None) -> dict[str, list[str]]:
+    """{store: places} where anything leads to the subject. Raises TooShort."""
+    subject = checked(subject)
+    wanted, found = words(subject), {}
+    for store in stores(subject, backups):
+        tell(f"searching {store.name}")
+        found[store.name] = store.find(wanted)
+    if subjects.known(subject):
+        found["vault"] = ["a key"]
+    return {name: places for name, places in found.items() if places}
+
+
+def erase(subject: str, backups: list[Path], tell: Tell = lambda _: None) -> dict[str, Any]:
+    """Erase the subject everywhere and write a receipt into the ledger; returns it. May run again. Raises TooShort or NotErased.
+
+    {"receipt", "by", "stores": {name: {"found", "did"}}, "versions": those that learned from it, "left": [...]}; the receipt says nothing of the subject.
+    """
+    subject = checked(subject)
+    attempt = ledger.begin(STAGE, ledger.WHOLE)
+    receipt = {"receipt": str(uuid4()), "by": getpass.getuser()}
+    done: dict[str, dict[str, Any]] = {}
+    left: list[str] = []
+    gone: set[str] = set()
+    attempt.facts = receipt | {"stores": done}
+    try:
+        wanted = words(subject)
+        for store in stores(subject, backups):
+            tell(f"erasing in {store.name}")
+            erased = store.erase(wanted)
+            done[store.name] = {"found": len(erased.found), "did": erased.did}
+            left += erased.left
+            gone |= set(getattr(store, "gone", ()))
+        # last: until then it leads to what is still there
+        done["vault"] = {"found": _forget(subject), "did": "key destroyed"}
+        still = find(subject, backups, tell)
+    except BaseException as error:
+        attempt.facts |= {"error": f"{type(error).__name__} after {', '.join(done) or 'nothing'}", "left": left}
+        attempt.record("failed")
+        raise
+    versions = sorted(row["release"]["model_version"] for row in query(RELEASES) if gone & set(row["release"].get("snapshot", {}).values()))
+    known = {each.partition(":")[0] for each in left}
+    left += [f"{name}: {len(places)} place(s), such as {places[0]}" for name, places in still.items() if not _is_known(name, places, known)]
+    attempt.outputs, attempt.facts = {"retrain": versions}, attempt.facts | {"versions": versions, "left": left}
+    attempt.record("failed" if left else "done")
+    if left:
+        raise NotErased("; ".join(left))
+    return attempt.facts
+
+
+def _is_known(name: str, places: list[str], known: set[str]) -> bool:
+    """Whether it was said already, place by place."""
+    return all(any(place in each for each in known) for place in places) and bool(name)
+
+
+def _forget(subject: str) -> int:
+    with subjects.vault("privacy") as connection:
+        return connection.execute("delete from keys where lookup = %s", (subjects.lookup(subject),)).rowcount
+
+
+def export(subject: str, tell: Tell = lambda _: None) -> dict[str, Any]:
+    """What there is of a person: what was asked in their name, and every other place that they are found in. That it was read is in the ledger."""
+    subject = checked(subject)
+    attempt = ledger.begin("export", ledger.WHOLE)
+    known = subjects.known(subject)
+    with psycopg.connect(settings().database_url("privacy"), row_factory=psycopg.rows.dict_row) as connection:
+        asked = connection.execute(DATA, (known,)).fetchall() if known else []
+    found = {name: places for name, places in find(subject, [], tell).items() if name not in ("vault", Askers.name)}
+    attempt.facts = {"by": getpass.getuser(), "predictions": len(asked), "places": sum(map(len, found.values()))}
+    attempt.record("done")
+    return {"subject": subject, "predictions": asked, "elsewhere": found}
