@@ -105,7 +105,7 @@ def promote(connection: Connection, key: str, release: dict[str, Any], reasons: 
         return record(connection, key, release, Move("champion", reasons, evidence or {}))
 
 
-def roll_back(version: int | None, reason: str) -> tuple[int, int, int]:
+def roll_back(version: int | None, reason: str, by: str | None = None) -> tuple[int, int, int]:
     """Make the version that served before the champion (or `version`) serve again; returns (from, to, row). Raises NothingToRollBackTo.
 
     A candidate on trial is retired: what follows a roll back is for people to say.
@@ -123,7 +123,7 @@ def roll_back(version: int | None, reason: str) -> tuple[int, int, int]:
             raise NothingToRollBackTo(f"version {version} has never served" if version else f"no version but {now['model_version']} has served")
         if candidate:
             record(connection, now["partition_key"], candidate["release"], Move("retired", [f"roll back: {reason}"]))
-        row = promote(connection, now["partition_key"], rows["release"], [f"roll back: {reason}"])
+        row = promote(connection, now["partition_key"], rows["release"], [f"roll back: {reason}"], {"by": by} if by else {})
         return now["model_version"], rows["release"]["model_version"], row
 
 

@@ -1,5 +1,6 @@
 """The commands around what serves: a file of predictions, back to another version, and what served when."""
 
+import getpass
 import json
 import sys
 import time
@@ -64,7 +65,7 @@ def rollback(version: int | None, reason: str) -> None:
 
     begun = datetime.now(UTC)
     try:
-        before, now, row = deployments.roll_back(version, reason)
+        before, now, row = deployments.roll_back(version, reason, getpass.getuser())
     except deployments.NothingToRollBackTo as error:
         raise click.ClickException(str(error)) from None
     with connect() as connection:

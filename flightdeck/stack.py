@@ -182,7 +182,7 @@ def make_databases() -> None:
                 connection.execute(f"revoke all on database {database} from public".encode())
         connection.execute("grant pg_monitor to monitor")
         connection.execute("grant connect on database warehouse to serving, reader, receiver, privacy")
-        connection.execute("grant connect on database vault to serving")
+        connection.execute("grant connect on database vault to serving, worker")
         connection.execute("grant connect on database source to source_reader")
     with psycopg.connect(s.database_url("flightdeck").rsplit("/", 1)[0] + "/warehouse", autocommit=True) as connection:
         connection.execute((ROOT / "infra/postgres/warehouse.sql").read_bytes())

@@ -11,7 +11,8 @@ import psycopg
 from flightdeck import ledger, subjects
 from flightdeck.settings import settings
 from flightdeck.warehouse import query
-from governance.stores import DATABASES, FOLDERS, Artifacts, Askers, Backup, Database, Files, Lake, Snapshots, Words
+from governance.files import FOLDERS, Artifacts, Backup, Files, Lake, Snapshots
+from governance.stores import DATABASES, Askers, Database, Words
 
 STAGE = "erase"
 RELEASES = """

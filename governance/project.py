@@ -52,7 +52,7 @@ class Project:
         return (self.root / "seeds" / f"{seed}.csv").read_text().splitlines()[0].split(",")
 
     def relation(self, node: str) -> str:
-        """schema.table of what an exposure names, like ref('features') or source('registry', 'planes')."""
+        """schema.table of what an exposure names, like ref('features') or source('ops', 'published')."""
         if found := SOURCE.fullmatch(node):
             return self._relations[found[1], found[2]]
         if found := REF.fullmatch(node):

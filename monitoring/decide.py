@@ -15,6 +15,12 @@ where l.known_at <= %s and l.partition_key <= %s and not l.partition_key = any(%
 
 TRAINED = "select distinct partition_key from ops.ledger where stage = 'train' and state = 'done' and outputs ? 'release' and partition_key <= %s"
 
+# versions that learned from rows that were erased, and nothing has been trained since
+ERASED = """
+select distinct each.value::int as version from ops.ledger l, jsonb_array_elements(l.outputs -> 'retrain') each
+where l.stage = 'erase' and l.outputs ? 'retrain' and l.id > (
+    select coalesce(max(id), 0) from ops.ledger where stage = 'train' and state = 'done' and outputs ? 'release') order by 1"""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -26,8 +32,11 @@ def decision(evidence: dict[str, Any], policy: dict[str, Any]) -> Decision:
     """Does the evidence call for a training? What is missing (None) is said, and counts neither for one nor against.
 
     evidence: champion (version), new_rows, since_training and age (published partitions since the last training, and that the champion has
-    not seen), drift_share, prediction_psi, log_loss, own_log_loss (on the evidence that it was promoted on), estimated_log_loss.
+    not seen), drift_share, prediction_psi, log_loss, own_log_loss (on the evidence that it was promoted on), estimated_log_loss,
+    erased (versions that learned from rows that were erased: that outweighs all else).
     """
+    if evidence.get("erased"):
+        return Decision(True, [f"erasure: version {', '.join(map(str, evidence['erased']))} learned from rows that were erased since"])
     if evidence["new_rows"] < policy["min_new_rows"]:
         return Decision(False, [f"new rows: {evidence['new_rows']}, fewer than {policy['min_new_rows']}"])
     if evidence["since_training"] is not None and evidence["since_training"] < policy["cooldown"]:
@@ -74,6 +83,7 @@ def decide(attempt: ledger.Attempt) -> None:
         "prediction_psi": measured.get("prediction_psi"),
         "log_loss": measured.get("log_loss"),
         "estimated_log_loss": (measured.get("estimate") or {}).get("log_loss"),
+        "erased": [row["version"] for row in query(ERASED)],
         "own_log_loss": own and (own["facts"]["challenger"] or {}).get("log_loss"),
     }
     made = decision(evidence, parameters()["retrain"])

@@ -63,7 +63,7 @@ def _top_imports(path: Path) -> set[str]:
 
 
 def test_there_is_something_to_look_at() -> None:
-    assert {path.stem for path in DAGS} == {"world", "timetable", "ingest", "transform", "monitor", "train", "deploy", "canary"}
+    assert {path.stem for path in DAGS} == {"world", "timetable", "ingest", "transform", "monitor", "train", "deploy", "canary", "retention"}
     assert len(PRODUCT) > 50
     assert {path.relative_to(ROOT).parts[0] for path in PRODUCT} == set(PACKAGES)
 

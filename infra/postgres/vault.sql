@@ -6,8 +6,14 @@ create table if not exists keys (
     made_at timestamptz not null default now(),
     used_at timestamptz not null default now()
 );
+-- keys that nobody has used for so many days go; who may only do that learns nothing of them
+create or replace function expire(days int) returns bigint language sql security definer set search_path = public as $$
+    with gone as (delete from keys where used_at < now() - days * interval '1 day' returning 1) select count(*) from gone
+$$;
+revoke all on function expire from public;
+grant execute on function expire to worker;
 reset role;
-grant usage on schema public to serving;
+grant usage on schema public to serving, worker;
 grant select (lookup, key), insert (lookup), update (used_at) on keys to serving;
 -- what is done with the keys of people is in the server's log; whose they are is not
 alter role privacy set log_statement = 'all';

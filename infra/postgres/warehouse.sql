@@ -168,11 +168,43 @@ create table if not exists personal.askers (
     logged_at timestamptz not null default clock_timestamp()
 );
 create index if not exists askers_subject on personal.askers (subject);
+create or replace function personal.expire(days int) returns bigint language sql security definer set search_path = personal as $$
+    with gone as (delete from askers where logged_at < now() - days * interval '1 day' returning 1) select count(*) from gone
+$$;
+revoke all on function personal.expire from public;
+grant execute on function personal.expire to worker;
 reset role;
-grant usage on schema personal to serving;
+grant usage on schema personal to serving, worker;
 grant insert on personal.askers to serving;
 grant usage on schema ops to privacy;
 grant select on ops.predictions to privacy;
+
+-- Who has read, changed, approved, promoted or erased what, and when. Reads of personal data other than by `flightdeck export` are in the server's log.
+create or replace view ops.audit as
+select
+    at,
+    coalesce(facts ->> 'by', 'the platform') as who,
+    case stage
+        when 'export' then 'read' when 'approve' then 'approved' when 'gate' then 'judged' when 'erase' then 'erased' when 'retention' then 'deleted'
+        else 'changed' end as did,
+    stage || case partition_key when 'all' then '' else ' of ' || partition_key end as what,
+    state,
+    code,
+    case when stage in ('export', 'approve', 'erase', 'retention') then facts
+        when stage = 'gate' then jsonb_build_object('decision', facts -> 'decision', 'reasons', facts -> 'reasons')
+        else outputs - 'release' end as details
+from ops.ledger where state not in ('planned', 'started')
+union all
+select
+    at,
+    coalesce(evidence ->> 'by', 'the platform'),
+    'promoted',
+    'version ' || model_version || ' for ' || partition_key,
+    state,
+    code,
+    jsonb_build_object('share', share, 'reasons', reasons)
+from ops.deployments;
+alter view ops.audit owner to worker;
 
 grant usage on schema landing, raw, staging, intermediate, marts, quarantine, ops to reader;
 grant usage on schema raw, marts, ops to serving;

@@ -42,6 +42,9 @@ NO_LABELS = ["performance: no matured labels of its answers", "performance again
         ({"age": 2, "drift_share": 0.6, "prediction_psi": 0.25, "log_loss": 0.523}, True, [AGE, DRIFT, ANSWERS, PERFORMANCE]),
         # few new rows outweigh all that asks
         ({"new_rows": 0, "age": 2, "drift_share": 0.6, "log_loss": 0.53}, False, ["new rows: 0, fewer than 1000"]),
+        # an erasure outweighs those
+        ({"new_rows": 0, "since_training": 0, "erased": [2, 3]}, True, ["erasure: version 2, 3 learned from rows that were erased since"]),
+        ({"erased": []}, False, ["nothing asks for it"]),
         # what is missing is said, and counts for nothing
         ({"drift_share": None, "prediction_psi": None}, False, [NO_DRIFT, NO_ANSWERS]),
         ({"log_loss": None}, False, NO_LABELS),
