@@ -156,6 +156,8 @@ create table if not exists ops.incidents (
     at timestamptz not null default clock_timestamp(),
     primary key (fingerprint, starts_at)
 );
+-- Rows of the ledger that have been told onward, as lineage events.
+create table if not exists ops.told (ledger bigint primary key);
 -- When a task last ran: one row.
 create table if not exists ops.canary (one boolean primary key default true check (one), at timestamptz not null);
 reset role;
