@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flightdeck import deployments, drills, launch, operations, partitions, rollouts, stack
+from flightdeck import deployments, drills, launch, operations, partitions, rebuild, rollouts, stack
 from flightdeck.friendly import friendly
 from flightdeck.settings import settings
 
@@ -222,6 +222,7 @@ for command in (
     rollouts.predict,
     rollouts.rollback,
     rollouts.history,
+    rebuild.reproduce,
     drills.drill,
 ):
     main.add_command(command)

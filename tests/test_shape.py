@@ -145,6 +145,7 @@ def test_import_contracts_forget_no_module() -> None:
         "flightdeck.__init__",
         "flightdeck.cli",
         "flightdeck.operations",
+        "flightdeck.rebuild",
         "flightdeck.rollouts",
         "flightdeck.drills",
         "flightdeck.impostors",
