@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from flightdeck import evidence, registry
-from flightdeck.evidence import rows
+from flightdeck.evidence import SCORES, rows
 from flightdeck.parameters import parameters
 from flightdeck.partitions import partition
 from flightdeck.settings import settings
@@ -63,9 +63,8 @@ def _published(wanted: dict[str, Any]) -> list[Any]:
 
 
 def _metrics(metrics: dict[str, Any]) -> str:
-    overall = {name: value for name, value in metrics.items() if name != "segments"}
-    return rows(["", *(name.replace("_", " ") for name in overall)],
-                [["all", *overall.values()], *([name, *(found.get(each) for each in overall)] for name, found in metrics["segments"].items())])  # fmt: skip
+    sides = {"all": metrics, **dict(sorted(metrics["segments"].items()))}
+    return rows(["", *(name.replace("_", " ") for name in SCORES)], ([name, *(found.get(each) for each in SCORES)] for name, found in sides.items()))
 
 
 def _tests(release: dict[str, Any], tested: list[dict[str, Any]], taken_in: str) -> str:
