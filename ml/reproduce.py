@@ -111,13 +111,22 @@ def _code(version: Version, scratch: Path) -> Tree:
     named = COMMIT.fullmatch(version.tags["code"])
     if not here.differences or not named:
         return here
-    archive = subprocess.run(["git", "-C", str(ROOT), "archive", "--format=tar", named[1]], capture_output=True)
-    if archive.returncode:
+    archive = _archive(named[1])
+    if archive is None:
         return here
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as packed:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
         packed.extractall(scratch / "code", filter="data")
     there = Tree(f"commit {named[1]}", scratch / "code", _differing(scratch / "code", version))
     return min(here, there, key=lambda tree: len(tree.differences))
+
+
+def _archive(commit: str) -> bytes | None:
+    """The commit's tree as a tar file; None where git, the repository or the commit is not there."""
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), "archive", "--format=tar", commit], capture_output=True)
+    except FileNotFoundError:
+        return None
+    return None if done.returncode else done.stdout
 
 
 def _notes(version: Version, tree: Tree) -> list[str]:

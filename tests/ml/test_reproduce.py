@@ -244,6 +244,7 @@ def test_the_whole_tree_of_the_commit_is_what_is_imported(trained: dict[str, Any
     (elsewhere / "flightdeck/shift.py").write_text("raise ImportError('of that commit')\n")
     git(elsewhere, "add", ".")
     git(elsewhere, "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "--quiet", "-m", "broken")
+    shutil.copyfile(ROOT / "flightdeck/shift.py", elsewhere / "flightdeck/shift.py")
     altered(elsewhere)
     with named(trained, git(elsewhere, "rev-parse", "--short=12", "HEAD")):
         code, found = run(trained["model_version"])
@@ -268,6 +269,14 @@ def test_changed_code_is_named_and_why_it_cannot_be_had(trained: dict[str, Any],
     assert told["found"] == hashlib.md5((elsewhere / MODEL).read_bytes()).hexdigest()
     assert any(said in note for note in found["notes"]), found["notes"]
     assert names(found, "model") == ["sha256"]
+
+
+def test_where_there_is_no_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reproduce._archive("HEAD") is not None
+    assert reproduce._archive("0123456789ab") is None
+    # as in an image
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert reproduce._archive("HEAD") is None
 
 
 def test_commands_come_from_the_code_and_not_from_the_registry(trained: dict[str, Any], tmp_path: Path) -> None:
