@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flightdeck import deployments, drills, launch, operations, partitions, privacy, provenance, rollouts, stack
+from flightdeck import deployments, drills, launch, operations, partitions, privacy, provenance, rebuild, rollouts, stack
 from flightdeck.friendly import friendly
 from flightdeck.settings import settings
 
@@ -226,6 +226,7 @@ for command in (
     provenance.impact,
     privacy.erase,
     privacy.export,
+    rebuild.reproduce,
     drills.drill,
 ):
     main.add_command(command)

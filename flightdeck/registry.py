@@ -68,8 +68,36 @@ def model(release: dict[str, Any]) -> bytes:
     return content
 
 
-def run(identity: str) -> dict[str, Any] | None:
-    """A run by its id, as MLflow tells it, or None."""
-    answer = _call("GET", f"{API}/runs/get", params={"run_id": identity})
-    found: dict[str, Any] | None = None if answer.status_code == 404 else answer.json()["run"]
-    return found
+def versions() -> list[int]:
+    """The numbers of all registered versions, in order."""
+    wanted = {"filter": f"name='{parameters()['model']['name']}'", "max_results": 10_000}
+    return sorted(int(each["version"]) for each in _call("GET", f"{API}/model-versions/search", params=wanted).json().get("model_versions", []))
+
+
+def version(number: int) -> dict[str, Any] | None:
+    """The registry's entry of a version, with its tags as {name: value}; None if there is no such version."""
+    answer = _call("GET", f"{API}/model-versions/get", params={"name": parameters()["model"]["name"], "version": str(number)})
+    if answer.status_code == 404:
+        return None
+    found: dict[str, Any] = answer.json()["model_version"]
+    return found | {"tags": _tags(found)}
+
+
+def run(run_id: str) -> dict[str, Any]:
+    """A run: its `experiment_id`, and its tags as {name: value}."""
+    answer = _call("GET", f"{API}/runs/get", params={"run_id": run_id})
+    if answer.status_code == 404:
+        raise RegistryError(f"MLflow has no run {run_id}")
+    found = answer.json()["run"]
+    return {"experiment_id": found["info"]["experiment_id"], "tags": _tags(found["data"])}
+
+
+def describe(number: int, text: str) -> None:
+    """Make `text` (Markdown) the description of a version."""
+    answer = _call("PATCH", f"{API}/model-versions/update", json={"name": parameters()["model"]["name"], "version": str(number), "description": text})
+    if answer.status_code == 404:
+        raise RegistryError(f"the registry has no version {number} to describe")
+
+
+def _tags(entry: dict[str, Any]) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in entry.get("tags", [])}

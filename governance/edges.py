@@ -84,8 +84,10 @@ def _of_release(version: int, release: dict[str, Any]) -> Iterator[str]:
         registry.model(release)
     except registry.RegistryError as error:
         yield f"model file: version {version}: {error}"
-    if not registry.run(release["run_id"]):
-        yield f"run: version {version}: {release['run_id']}"
+    try:
+        registry.run(release["run_id"])
+    except registry.RegistryError as error:
+        yield f"run: version {version}: {error}"
     for key, md5 in release.get("snapshot", {}).items():
         if not stored(md5):
             yield f"snapshot: version {version}: {md5}, which is {key}"

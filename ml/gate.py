@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flightdeck import deployments, ledger
+from flightdeck.evidence import keep_facts
 from flightdeck.metrics import by_segment, scores
 from flightdeck.parameters import parameters
 from flightdeck.partitions import partition
@@ -96,6 +97,15 @@ def gate(attempt: ledger.Attempt) -> None:
     reasons = trained["facts"]["reasons"] if trained and verdict.decision == "none" else verdict.reasons
     attempt.facts = {"decision": verdict.decision, "reasons": reasons, "challenger": evidence.challenger, "champion": evidence.champion, "mode": policy["mode"]}
     attempt.facts["approval"] = policy["approval"] and verdict.decision == "promoted"
+    if trained and release:
+        sides = {"challenger": _named(release, evidence.challenger), "champion": _named(serving, evidence.champion)}
+        # the number is of the training that it answers: done again, it is the same file
+        keep_facts(release, f"gate-{trained['attempt']}", {"partition_key": attempt.key, "train": trained["attempt"], **attempt.facts, **sides})
+
+
+def _named(release: Mapping[str, Any] | None, found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A side's scores, with its version."""
+    return {"model_version": release["model_version"], **found} if release and found else None
 
 
 def unable(champion: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import chdir, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from flightdeck import ledger, registry
 from flightdeck.parameters import parameters
 from flightdeck.partitions import following, partition
 from flightdeck.settings import ROOT, settings
+from ml import card
 from ml.evaluate import evaluate
 from ml.model_tests import test
 from ml.snapshot import snapshot
@@ -52,8 +53,9 @@ def train(attempt: ledger.Attempt) -> None:
 
 
 def take_up(attempt: ledger.Attempt, draft: dict[str, Any]) -> None:
-    """Register what was trained; it is a challenger if it has passed the model tests."""
+    """Register what was trained, with its card; it is a challenger if it has passed the model tests."""
     release = register(draft, attempt.key)
+    card.publish(release)
     if not release["failures"]:
         registry.set_alias("challenger", release["model_version"])
     attempt.outputs["release"] = release
@@ -77,27 +79,44 @@ def with_partitions(knobs: Mapping[str, Any], key: str) -> dict[str, Any]:
 @contextmanager
 def workspace(name: str, knobs: Mapping[str, Any]) -> Iterator[Path]:
     """A folder with the pipeline, its code (a dependency, so its md5 is in dvc.lock) and these parameters; it is removed at the end."""
-    home = settings().home
-    folder = home / "work" / name
+    with scratch(name) as folder:
+        (settings().home / "dvc").mkdir(exist_ok=True, mode=0o700)
+        furnish(folder, settings().home)
+        copy_code(ROOT, folder, CODE)
+        (folder / "params.yaml").write_text(yaml.safe_dump(dict(knobs), sort_keys=False))
+        yield folder
+
+
+@contextmanager
+def scratch(name: str) -> Iterator[Path]:
+    """An empty folder of this name, which nobody else may read; it is removed at the end."""
+    folder = settings().home / "work" / name
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / ".dvc").mkdir(parents=True, mode=0o700)
-    (folder / ".dvc" / "config").write_text(CONFIG.format(home=home, remote=settings().dvc_remote))
-    # what Python leaves beside the code is not the code: `dvc repro` by command must give the same lock
-    (folder / ".dvcignore").write_text("__pycache__\n")
-    (home / "dvc").mkdir(exist_ok=True, mode=0o700)
-    (folder / "ml").mkdir()
-    for entry in CODE:
-        source = ROOT / "ml" / entry
-        if source.is_dir():
-            shutil.copytree(source, folder / "ml" / entry, ignore=shutil.ignore_patterns("__pycache__", "*.md"))
-        else:
-            shutil.copyfile(source, folder / "ml" / entry)
-    shutil.copyfile(ROOT / "dvc.yaml", folder / "dvc.yaml")
-    (folder / "params.yaml").write_text(yaml.safe_dump(dict(knobs), sort_keys=False))
+    folder.mkdir(parents=True, mode=0o700)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def furnish(folder: Path, home: Path) -> None:
+    """Make `folder` a workspace of DVC's, whose cache is below `home`."""
+    (folder / ".dvc").mkdir(parents=True)
+    (folder / ".dvc" / "config").write_text(CONFIG.format(home=home, remote=settings().dvc_remote))
+    # what Python leaves beside the code is not the code: `dvc repro` by command must give the same lock
+    (folder / ".dvcignore").write_text("__pycache__\n")
+
+
+def copy_code(tree: Path, folder: Path, names: Iterable[str]) -> None:
+    """The pipeline, and these modules and packages of `ml`."""
+    (folder / "ml").mkdir()
+    for name in names:
+        source = tree / "ml" / name
+        if source.is_dir():
+            shutil.copytree(source, folder / "ml" / name, ignore=shutil.ignore_patterns("__pycache__", "*.md"))
+        else:
+            shutil.copyfile(source, folder / "ml" / name)
+    shutil.copyfile(tree / "dvc.yaml", folder / "dvc.yaml")
 
 
 def run(folder: Path) -> str:

@@ -20,9 +20,11 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.utils.time import get_current_time_millis
 
+from flightdeck import evidence
 from flightdeck.code import code_version
 from flightdeck.parameters import flat, parameters
 from flightdeck.settings import settings
+from ml import environment
 from ml.dataset import judged
 from ml.features import FEATURES
 from ml.learners import learner
@@ -61,6 +63,7 @@ def log(workspace: Path, kind: str, name: str, snapshot_md5: str, tags: dict[str
     experiment = mlflow.set_experiment(experiment_name(kind)).experiment_id
     tags |= {"code": code_version(), "snapshot_md5": snapshot_md5, "model_sha256": sha256, "model_tests": "; ".join(failed) or "passed"}
     tags |= {"mlflow.source.git.commit": code_version().split("+")[0], "mlflow.source.name": "ml/pipeline.py"}
+    tags |= {f"{environment.TAG}{name}": version for name, version in environment.versions().items()}
     if kind == TRAINING:
         _end_what_was_killed(client, experiment, tags["partition_key"])
     run = client.create_run(experiment, run_name=name, tags=tags)
@@ -95,6 +98,8 @@ def log(workspace: Path, kind: str, name: str, snapshot_md5: str, tags: dict[str
         for file in ("dvc.yaml", "dvc.lock", "params.yaml", "metrics.json", "tests.json", DRAFT):
             client.log_artifact(run.info.run_id, str(workspace / file))
         client.log_artifacts(run.info.run_id, str(workspace / "plots"), "plots")
+        (workspace / environment.BILL).write_text(environment.bill())
+        client.log_artifact(run.info.run_id, str(workspace / environment.BILL), evidence.FOLDER)
     except BaseException:
         client.set_terminated(run.info.run_id, "FAILED")
         raise

@@ -1,6 +1,6 @@
 """The stage `deploy`: a promoted challenger becomes what serves from the next partition on."""
 
-from flightdeck import deployments, ledger, registry
+from flightdeck import deployments, evidence, ledger, registry
 from flightdeck.warehouse import connect, lock
 from serving.rollout import NotServed, await_workers, roll_out
 
@@ -15,6 +15,9 @@ def deploy(attempt: ledger.Attempt) -> None:
     decision = verdict["facts"]["decision"]
     if verdict["facts"].get("approval"):
         decision = _approved(attempt)
+        if trained:
+            word = {"partition_key": attempt.key, "approved": attempt.facts["approved"], "by": attempt.facts["by"]}
+            evidence.keep_facts(trained["outputs"]["release"], f"approval-{trained['attempt']}", word)
     if decision == "promoted" and trained:
         release = trained["outputs"]["release"]
         if against := roll_out(attempt, release, verdict["facts"]["reasons"]):

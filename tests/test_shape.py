@@ -147,6 +147,7 @@ def test_import_contracts_forget_no_module() -> None:
         "flightdeck.operations",
         "flightdeck.privacy",
         "flightdeck.provenance",
+        "flightdeck.rebuild",
         "flightdeck.rollouts",
         "flightdeck.drills",
         "flightdeck.impostors",

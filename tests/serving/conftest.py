@@ -57,6 +57,15 @@ class Handler(BaseHTTPRequestHandler):
         self.server.aliases[body["alias"]] = int(body["version"])
         self._answer(200, b"{}")
 
+    def do_PUT(self) -> None:
+        path = self.path.removeprefix("/api/2.0/mlflow-artifacts/artifacts/")
+        self.server.artifacts[path] = self.rfile.read(int(self.headers["content-length"]))
+        self._answer(200, b"{}")
+
+    def do_PATCH(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self._answer(200, b"{}")
+
     def _answer(self, status: int, content: bytes) -> None:
         self.send_response(status)
         self.send_header("content-length", str(len(content)))
@@ -108,6 +117,7 @@ def release(models: Registry, booster: lgb.Booster) -> Callable[..., dict[str, A
             "learner": "lightgbm",
             "sha256": hashlib.sha256(content).hexdigest(),
             "artifact": f"1/{version}/model.lgb",
+            "run_id": f"run{version}",
             "features": FEATURES,
             "partitions": ["2015-01"],
             "golden": {"rows": rows, "expected": expected},
