@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 
 # what is written at the end of a replay, each by a process of its own
-PAGES = {"gx": "expectations.docs", "dbt": "flightdeck.transform", "quality": "expectations.charts", "year": "monitoring.year", "catalog": "governance.catalog"}
+PAGES = {
+    "gx": "expectations.docs",
+    "dbt": "flightdeck.transform",
+    "quality": "expectations.charts",
+    "year": "monitoring.year",
+    "catalog": "governance.catalog",
+    "lineage": "governance.events",
+}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

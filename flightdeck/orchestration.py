@@ -35,6 +35,7 @@ EVERY_TWO_MINUTES: dict[str, Any] = {
     "max_active_runs": 1,
     "default_args": {"retries": 1, "retry_delay": timedelta(seconds=5), "weight_rule": "absolute", "priority_weight": 10},
 }
+HOURLY: dict[str, Any] = EVERY_TWO_MINUTES | {"schedule": "@hourly"}
 DAILY: dict[str, Any] = EVERY_TWO_MINUTES | {"schedule": "@daily"}
 # the first place in the loop that learns; before it are data
 LEARNS = 4

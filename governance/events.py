@@ -49,7 +49,7 @@ def _client() -> "OpenLineageClient":
     from openlineage.client import OpenLineageClient
     from openlineage.client.transport.file import FileConfig, FileTransport
 
-    if any(name.startswith("OPENLINEAGE_") for name in os.environ):
+    if any(name in ("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG") or name.startswith("OPENLINEAGE__TRANSPORT") for name in os.environ):
         return OpenLineageClient()
     folder = settings().home / "lineage"
     folder.mkdir(exist_ok=True, mode=0o700)
@@ -147,7 +147,7 @@ def _output(name: str, told: dict[str, Any]) -> "OutputDataset":
         failed = [quality.Assertion(assertion=each.partition(":")[0], success=False, column=each.partition(":")[2] or None) for each in check["failed"]]
         suite = quality.Assertion(assertion=f"{check['expectations']} expectations", success=not check["failed"])
         facets["dataQualityAssertions"] = quality.DataQualityAssertionsDatasetFacet([suite, *failed])
-    counted = {} if told.get("rows") is None else {"outputStatistics": statistics.OutputStatisticsOutputDatasetFacet(rowCount=told["rows"])}
+    counted: dict[str, Any] = {} if told.get("rows") is None else {"outputStatistics": statistics.OutputStatisticsOutputDatasetFacet(rowCount=told["rows"])}
     return event_v2.OutputDataset(*_named(name), facets=facets, outputFacets=counted)
 
 

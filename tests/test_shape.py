@@ -63,7 +63,7 @@ def _top_imports(path: Path) -> set[str]:
 
 
 def test_there_is_something_to_look_at() -> None:
-    assert {path.stem for path in DAGS} == {"world", "timetable", "ingest", "transform", "monitor", "train", "deploy", "canary", "retention"}
+    assert {path.stem for path in DAGS} == {"world", "timetable", "ingest", "transform", "monitor", "train", "deploy", "canary", "retention", "lineage"}
     assert len(PRODUCT) > 50
     assert {path.relative_to(ROOT).parts[0] for path in PRODUCT} == set(PACKAGES)
 
@@ -104,7 +104,7 @@ def test_product_is_small() -> None:
     """Lines that hold code; `world` is the example's outside, and stays behind when somebody brings sources of their own."""
     folders = {package: sum(_code_lines(path) for path in PRODUCT if path.relative_to(ROOT).parts[0] == package) for package in PACKAGES}
     assert all(folders.values())
-    assert sum(count for package, count in folders.items() if package != "world") < 8400, folders
+    assert sum(count for package, count in folders.items() if package != "world") < 9500, folders
 
 
 def test_each_product_module_says_what_it_is() -> None:
