@@ -85,7 +85,8 @@ def test_a_version_is_built_again_byte_for_byte_and_nothing_is_left_behind(train
     assert found["code"] == {"released": code_version(), "used": "this checkout"}
     assert contents() == before
     assert (query("select count(*) as n from ops.ledger"), registry.versions()) == (rows, versions)
-    assert list((settings().home / "work").iterdir()) == []
+    # what a killed training has left is another matter
+    assert list((settings().home / "work").glob("reproduce-*")) == []
 
 
 def test_it_comes_from_the_store_and_not_from_the_cache(trained: dict[str, Any]) -> None:
