@@ -108,11 +108,12 @@ def demo() -> dict[str, Any]:
         status = json.loads(subprocess.run([*FLIGHTDECK, "status", "--json"], check=True, capture_output=True).stdout)
         others = subprocess.run([sys.executable, "-c", MODELS], check=True, capture_output=True, env=os.environ | {"FLIGHTDECK_HOME": home}).stdout
         peak.over.set()
+        trust = measured(home, "tests.bench_trust")
         serving = measured(home, "tests.bench_serving")
     if json.loads(others) != models:
         raise AssertionError(f"the same months gave other models: {models} in one process, {others.decode()} under Airflow")
     months = len(status["partitions"])
-    return {name: figure(*found) for name, found in serving.items()} | {
+    return {name: figure(*found) for name, found in (trust | serving).items()} | {
         "up_seconds": figure(up, "s", "first start of the whole stack, until all of it is healthy"),
         "demo_seconds": figure(whole, "s", f"stack and {MONTHS} through Airflow, docs built; the environment is there already"),
         "demo_peak_gb": figure(peak.most / 1e9, "GB", "most memory of all processes together (proportional set size, each second)"),
