@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flightdeck import deployments, drills, launch, operations, partitions, rollouts, stack
+from flightdeck import deployments, drills, launch, operations, partitions, quarantine, rollouts, stack
 from flightdeck.friendly import friendly
 from flightdeck.settings import settings
 
@@ -223,6 +223,7 @@ for command in (
     rollouts.rollback,
     rollouts.history,
     drills.drill,
+    quarantine.quarantine,
 ):
     main.add_command(command)
 
