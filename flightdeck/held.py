@@ -51,7 +51,7 @@ def became(row: Row) -> str:
         return "gone: its source does not send it any more as it was, or it passes"
     now = found[0]
     if now["state"] == "repaired":
-        return "repaired: not published again, for a newer partition has replaced its table"
+        return "repaired: not published, for a table without partitions is the newest partition's: replay that"
     return f"{now['state']}: {now['expectation'] if now['state'] == 'held' else 'by ' + now['rule']}"
 
 

@@ -74,7 +74,7 @@ def repair(rule: str | None, dry_run: bool) -> None:
 def replay(key: str | None) -> None:
     """Send the partitions with rows that are marked as repaired through ingest, check, publish and transform once more, in Airflow.
 
-    Says what has become of each row; exit code 1 when one is held again.
+    Says what has become of each row; exit code 1 when one is still not published.
     """
     from flightdeck import replay as loop
     from flightdeck.output import Progress
@@ -85,12 +85,15 @@ def replay(key: str | None) -> None:
     if not rows:
         click.echo("no row waits to be replayed; `flightdeck quarantine repair` marks those that a rule cures")
         return
+    keys = sorted({row["partition_key"] for row in rows})
     with Progress() as progress:
-        loop.replay(sorted({row["partition_key"] for row in rows}), progress.tell, progress.running, _dags({row["source_table"] for row in rows}))
+        # what began before may have read the rules as they were
+        loop.settle(keys, progress.note)
+        loop.replay(keys, progress.tell, progress.running, _dags({row["source_table"] for row in rows}))
     became = [held.became(row) for row in rows]
     for row, now in zip(rows, became, strict=True):
         click.echo(f"{row['source_table']} {row['partition_key']} {row['entity_key']}  {now}")
-    if any(now.startswith("held") for now in became):
+    if any(now.startswith(("held", "repaired")) for now in became):
         sys.exit(1)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from flightdeck.replay import settle
 from flightdeck.settings import ROOT
 from flightdeck.warehouse import query
 from tests.e2e.test_loop import content, flightdeck
@@ -45,6 +46,8 @@ def _states() -> list[str]:
 def test_a_repaired_row_goes_through_the_loop_and_is_held_again_without_its_rule(rule: Path) -> None:
     before, predictions = content(), query("select count(*) as n from ops.predictions")
     assert (_states(), _raw()) == (["held"], [])
+    assert "wind_speed 1048.36058" in flightdeck("quarantine", "list").stdout
+    assert "would be repaired" in flightdeck("quarantine", "repair", "--dry-run").stdout
     assert flightdeck("quarantine", "repair").returncode == 0
     done = flightdeck("quarantine", "replay")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -52,10 +55,12 @@ def test_a_repaired_row_goes_through_the_loop_and_is_held_again_without_its_rule
     assert (_states(), _raw()) == (["replayed"], [pytest.approx(10.4836058)])
     assert query(FEATURES, KEY)[0]["n"] >= 1
     once = content()
+    assert "replayed by lost-point" in flightdeck("quarantine", "list").stdout
     assert {name for name in before if before[name] != once[name]} == {"raw.weather", "quarantine", "features"}
     assert flightdeck("quarantine", "replay").stdout.startswith("no row waits to be replayed")
     assert content() == once
     rule.unlink()
+    settle([KEY], lambda _: None)
     assert flightdeck("replay", KEY).returncode == 0
     assert content() == before
     assert query("select count(*) as n from ops.predictions") == predictions

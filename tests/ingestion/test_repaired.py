@@ -1,5 +1,6 @@
 """Rows that rules repair or waive, through load, check and publish: the year's impossible wind, and whatever is made wrong beside it."""
 
+import copy
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -14,6 +15,7 @@ from expectations.check import check_landing
 from expectations.repair import repair
 from flightdeck import held, repairs
 from flightdeck.cli import main
+from flightdeck.exporter import queries
 from flightdeck.repairs import BadRule
 from flightdeck.warehouse import Row, connect, query
 from ingestion import stations
@@ -299,29 +301,36 @@ def test_a_row_that_moved_since_the_check_is_not_taken_for_repaired(write: Write
     assert seen(KEY) == readers
 
 
-def _die_after_the_repair() -> None:
-    repairing.mend.__globals__["_note"] = die
-    ingest(KEY)
+RULES = {"replayed": CURE, "waived": SAID | {"expectation": WIND, "waive": {"until": date(2999, 1, 1)}}}
 
 
-def test_killed_in_the_repair_a_retry_gives_what_a_clean_run_gives(write: Write) -> None:
-    write(decimal=CURE)
-    ingest(KEY)
-    clean = content(KEY)
-    killed(_die_after_the_repair)
-    ingest(KEY)
-    assert content(KEY) == clean
-
-
-def test_a_check_that_is_done_again_finds_its_repairs_noted(write: Write) -> None:
-    """Killed between repair and publication: the task is tried again on what is landed, with the same attempt."""
-    write(decimal=CURE)
+@pytest.mark.parametrize("state", RULES)
+def test_killed_between_a_row_and_its_note_the_same_attempt_goes_on(write: Write, state: str) -> None:
+    """Airflow tries the task again, on what is landed."""
+    write(rule=RULES[state])
     ingest(KEY)
     clean, handed = content(KEY), load(KEY)
-    check_landing(dict(handed) | {"facts": dict(handed["facts"])})
+
+    def work() -> None:
+        repairing.mend.__globals__["_note"] = die
+        check_landing(copy.deepcopy(handed))
+
+    killed(work)
     publish(check_landing(handed))
     assert content(KEY) == clean
-    assert last(KEY)["facts"]["repaired_weather"] == 1
+    assert _states() == [(state, PLACE)]
+
+
+@pytest.mark.parametrize("state", RULES)
+def test_a_check_that_is_done_again_finds_what_it_has_noted(write: Write, state: str) -> None:
+    """Killed between check and publication."""
+    write(rule=RULES[state])
+    ingest(KEY)
+    clean, handed = content(KEY), load(KEY)
+    check_landing(copy.deepcopy(handed))
+    publish(check_landing(handed))
+    assert content(KEY) == clean
+    assert last(KEY)["facts"]["rules_weather"] == {"rule": 1}
     assert query("select count(*) as n from landing.repaired where partition_key = %s", KEY) == [{"n": 0}]
 
 
@@ -334,6 +343,11 @@ def test_the_list_has_counts_shares_and_an_example(write: Write) -> None:
     assert (group["rows"], group["landed"], group["share"]) == (1, 2010, 1 / 2010)
     assert group["sample"]["values"] == {"wind_speed": 1048.36058}
     assert held.groups("flights", KEY) == []
+    # as Prometheus has it: of each table's newest partition
+    newest = {rate["source_table"]: rate["rate"] for rate in held.rates()}
+    metric = query(queries()["flightdeck_quarantine_rate"]["query"])
+    assert {row["source_table"]: row["value"] for row in metric} == newest
+    assert "weather" in newest
     write(decimal=CURE)
     ingest(KEY)
     (group,) = held.groups("weather", KEY)
