@@ -173,6 +173,18 @@ def test_one_row_that_is_not_cured_holds_up_no_other(write: Write) -> None:
     _conserved(facts)
 
 
+def test_a_row_that_stays_as_it_came_is_in_the_way_of_one_that_would_take_its_key(write: Write) -> None:
+    """The first is not cured, for there is no such station; so the second may not become a row of the first one's station."""
+    write(
+        first=CURE | {"where": "origin = 'EWR'", "set": {"wind_speed": "1", "origin": "'XXX'"}},
+        second=CURE | {"where": "origin = 'JFK'", "set": {"wind_speed": "1", "origin": "'EWR'"}},
+    )
+    facts = _spoiled(KEY, "wind_speed = 5000", "day = 12 and hour = 3 and origin = 'JFK'")["facts"]
+    assert sorted(_states()) == [("held", PLACE), ("held", PLACE.replace("EWR", "JFK"))]
+    assert len(facts["not_repaired_weather"]) == 2
+    _conserved(facts)
+
+
 def test_several_rules_cure_a_row_together(write: Write) -> None:
     write(decimal=CURE, gust=SAID | {"expectation": GUST, "set": {"wind_gust": "null"}, "by": "another team"})
     _spoiled(KEY, "wind_gust = 999", "day = 12 and hour = 3 and origin = 'EWR'")
