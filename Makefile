@@ -38,12 +38,13 @@ test: .venv/.done-dev check  ## Everything that CI runs: checks, then all tests,
 	@$(if $(filter tests/e2e,$(TESTS)),,$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/e2e --ignore tests/compose $(TESTS))
 	@$(if $(filter tests tests/e2e,$(TESTS)),$(BIN)/pytest -q tests/e2e)
 
-check: .venv/.done-dev  ## Format, lint, types, layers, contracts, SQL: under a minute, starts nothing
+check: .venv/.done-dev  ## Format, lint, types, layers, contracts, repair rules, SQL: under a minute, starts nothing
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo | tail -n 1
 	@$(BIN)/python -m flightdeck.contracts
+	@$(BIN)/python -m flightdeck.repairs
 	@$(BIN)/python -m governance.consumers
 	@$(BIN)/actionlint
 	@$(BIN)/hadolint --no-color --ignore DL3008 infra/images/Dockerfile

@@ -1,6 +1,9 @@
 """Great Expectations on one partition of one table, pushed down as SQL; its result goes to the store that Data Docs reads."""
 
 import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -38,6 +41,12 @@ class Failure:
     found: Any = None
     query: str | None = None
 
+    def row_ids(self, place: str) -> str:
+        """SQL that lists `row_id` of the failing rows, for use with parameters. Raises CheckBroken where the expectation names none."""
+        if not self.query:
+            raise CheckBroken(f"checking {place}: {self.name} names no rows to quarantine; its meta.then must be stop or count")
+        return re.sub(r"(?s)^SELECT .*?\bFROM\b", "SELECT row_id FROM", self.query.rstrip(" ;\n"), count=1).replace("%", "%%")
+
     def __str__(self) -> str:
         name = self.name.rstrip(":")
         return f"{name} ({self.rows} rows)" if self.found is None else f"{name} (found {self.found})"
@@ -59,12 +68,8 @@ def context() -> Any:
 def validate(schema: str, table: str, view: str, key: str) -> Outcome:
     """Run the suite of `schema.table` on the partition `key` as `view` shows it. Raises CheckBroken."""
     name, place = f"{schema}.{table}", f"{schema}.{table} of {key}"
-    expectations = import_module(f"expectations.suites.{schema}_{table}").EXPECTATIONS
-    ctx = context()
-    url = f"{settings().database_url('worker', '+psycopg2')}?options=-cflightdeck.partition%3D{key}"
-    source = ctx.data_sources.add_or_update_postgres("warehouse", connection_string=url)
-    try:
-        batch = source.add_table_asset(view, table_name=view, schema_name=schema).add_batch_definition_whole_table(key)
+    expectations, ctx = _suite_of(schema, table), context()
+    with _batch(ctx, schema, view, key, place) as batch:
         definition = ctx.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=ctx.suites.add(suite(name, expectations))))
         checkpoint = ctx.checkpoints.add(gx.Checkpoint(name=name, validation_definitions=[definition], result_format=COUNTS))
         result = next(iter(checkpoint.run(run_id=gx.RunIdentifier(run_name=key, run_time=datetime.now(UTC))).run_results.values()))
@@ -73,11 +78,32 @@ def validate(schema: str, table: str, view: str, key: str) -> Outcome:
             again = suite(name, [expectation for expectation in expectations if _name(expectation.configuration) in failing])
             for each in _sound(batch.get_batch().validate(again, result_format=ROWS), place):
                 failing[_name(each.expectation_config)].query = each.result.get("unexpected_index_query")
+    return outcome
+
+
+def trial(schema: str, table: str, view: str, key: str) -> Outcome:
+    """The same on rows that are not there yet; of its result nothing is kept. Raises CheckBroken."""
+    place = f"{schema}.{table} of {key}, as it would be"
+    with _batch(context(), schema, view, key, place) as batch:
+        return _outcome(batch.get_batch().validate(suite(f"{schema}.{table}", _suite_of(schema, table)), result_format=ROWS), place)
+
+
+def _suite_of(schema: str, table: str) -> list[Any]:
+    expectations: list[Any] = import_module(f"expectations.suites.{schema}_{table}").EXPECTATIONS
+    return expectations
+
+
+@contextmanager
+def _batch(ctx: Any, schema: str, view: str, key: str, place: str) -> Iterator[Any]:
+    """The partition as the tool sees it. What fails on the way to the warehouse is raised as CheckBroken."""
+    url = f"{settings().database_url('worker', '+psycopg2')}?options=-cflightdeck.partition%3D{key}"
+    source = ctx.data_sources.add_or_update_postgres("warehouse", connection_string=url)
+    try:
+        yield source.add_table_asset(view, table_name=view, schema_name=schema).add_batch_definition_whole_table(key)
     except (TestConnectionError, SQLAlchemyError) as error:
         raise CheckBroken(f"checking {place}: {error}") from error
     finally:
         source.get_engine().dispose()
-    return outcome
 
 
 def suite(name: str, expectations: list[Any]) -> Any:
@@ -96,7 +122,8 @@ def _outcome(result: Any, place: str) -> Outcome:
         if not each.success:
             config = each.expectation_config
             found = each.result.get("observed_value")
-            outcome.failures.append(Failure(_name(config), config.meta["then"], each.result.get("unexpected_count") or 0, found))
+            query = each.result.get("unexpected_index_query")
+            outcome.failures.append(Failure(_name(config), config.meta["then"], each.result.get("unexpected_count") or 0, found, query))
     return outcome
 
 

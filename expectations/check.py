@@ -1,13 +1,13 @@
 """The checkpoints of the loop: on a landed partition, before it is published, and on the marts, before they may be read."""
 
-import re
 from pkgutil import iter_modules
 from typing import Any
 
 from psycopg import sql
 
 from expectations import suites
-from expectations.batch import CheckBroken, Outcome, validate
+from expectations.batch import Outcome, validate
+from expectations.repair import mend, waive
 from expectations.watch import measured, sources, watch
 from flightdeck.contracts import contracts
 from flightdeck.ledger import Attempt, step
@@ -33,11 +33,12 @@ def check_landing(handed: dict[str, Any]) -> dict[str, Any]:
         attempt.still_newest(connection)
         landed = [table for table in tables("landing") if f"landed_{table}" in attempt.facts]
         try:
-            outcomes = {table: _checked(attempt, "landing", table, f"{table}_batch") for table in landed}
+            outcomes = {table: _landed(connection, attempt, table) for table in landed}
             # all notes or none: a check that breaks, or stops the partition, leaves nothing behind
             with connection.transaction():
                 for table, outcome in outcomes.items():
                     _note(connection, attempt, table, outcome)
+                    waive(connection, attempt, table)
                     _limit(connection, attempt, table, outcome)
         except CheckFailed:
             # while a newer attempt lands its rows, these are there twice
@@ -59,6 +60,12 @@ def check_marts(handed: dict[str, Any]) -> dict[str, Any]:
     return handed | {"facts": attempt.facts}
 
 
+def _landed(connection: Connection, attempt: Attempt, table: str) -> Outcome:
+    """The outcome on the rows as they landed, or, where rules have repaired some, on those as they are then."""
+    outcome = _checked(attempt, "landing", table, f"{table}_batch")
+    return _checked(attempt, "landing", table, f"{table}_batch") if mend(connection, attempt, table, outcome) else outcome
+
+
 def _checked(attempt: Attempt, schema: str, table: str, view: str) -> Outcome:
     outcome = validate(schema, table, view, attempt.key)
     attempt.facts[f"checked_{schema}_{table}"] = {
@@ -76,9 +83,7 @@ def _note(connection: Connection, attempt: Attempt, table: str, outcome: Outcome
     for failure in outcome.failures:
         if failure.then != "quarantine":
             continue
-        if not failure.query:
-            raise CheckBroken(f"checking landing.{table} of {attempt.key}: {failure.name} names no rows to quarantine; its meta.then must be stop or count")
-        rows = re.sub(r"(?s)^SELECT .*?\bFROM\b", "SELECT row_id FROM", failure.query.rstrip(" ;\n"), count=1).replace("%", "%%")
+        rows = failure.row_ids(f"landing.{table} of {attempt.key}")
         connection.execute(
             sql.SQL("insert into landing.failures select %s, %s, %s, row_id, %s from ({}) failing").format(sql.SQL(rows)),
             (table, attempt.key, attempt.number, failure.name),

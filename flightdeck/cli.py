@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flightdeck import deployments, drills, launch, operations, partitions, privacy, provenance, rebuild, rollouts, stack
+from flightdeck import deployments, drills, launch, operations, partitions, privacy, provenance, quarantine, rebuild, rollouts, stack
 from flightdeck.friendly import friendly
 from flightdeck.settings import settings
 
@@ -235,6 +235,7 @@ for command in (
     privacy.export,
     rebuild.reproduce,
     drills.drill,
+    quarantine.quarantine,
 ):
     main.add_command(command)
 

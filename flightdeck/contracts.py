@@ -89,6 +89,14 @@ def differences(root: Path = ROOT) -> list[str]:
     return found
 
 
+def rows_of(table: str, root: Path = ROOT) -> list[str]:
+    """The names of the expectations on values in the suite of a landing table: those that can name rows, as results and the quarantine call them."""
+    found = _expectations((root / f"expectations/suites/landing_{table}.py").read_text())
+    return [
+        f"{re.sub(r'(?<!^)(?=[A-Z])', '_', kind).lower()}:{values.get('column') or values.get('column_A') or ''}" for kind, values in found if "Value" in kind
+    ]
+
+
 def _differ(what: str, here: Any, contract: Any) -> list[str]:
     return [] if here == contract else [f"{what}: {here!r} here, {contract!r} in the contract"]
 

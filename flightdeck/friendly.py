@@ -20,6 +20,7 @@ def friendly(command: Callable[..., None]) -> Callable[..., None]:
         from flightdeck.airflow_api import AirflowError
         from flightdeck.backup import BackupFailed
         from flightdeck.parameters import UnknownParameter
+        from flightdeck.repairs import BadRule
         from flightdeck.replay import ReplayFailed
 
         try:
@@ -28,7 +29,7 @@ def friendly(command: Callable[..., None]) -> Callable[..., None]:
             raise click.UsageError(str(error)) from None
         except psycopg.OperationalError as error:
             raise click.ClickException(f"the warehouse does not answer ({str(error).strip()}); is the stack up? `flightdeck up`") from None
-        except (stack.StackError, MissingSecret, AirflowError, ReplayFailed, BackupFailed) as error:
+        except (stack.StackError, MissingSecret, AirflowError, ReplayFailed, BackupFailed, BadRule) as error:
             raise click.ClickException(str(error)) from None
 
     return run

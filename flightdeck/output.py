@@ -126,3 +126,26 @@ def moves(rows: list[Row]) -> None:
         share = f"{row['share']:.0%}" if row["state"] == "canary" else ""
         shown.add_row(f"{row['at']:%Y-%m-%d %H:%M:%S}", str(row["model_version"]), row["state"], share, row["partition_key"], why, seen)
     _print(shown)
+
+
+def quarantined(rows: list[dict[str, Any]], rates: list[dict[str, Any]]) -> None:
+    """A row a table, partition, expectation and state, with one of its rows; then each table's rate, partition by partition."""
+    shown = Table()
+    for name in ("table", "partition", "state", "rows", "of landed", "expectation", "for example"):
+        shown.add_column(name, justify="right" if name in ("rows", "of landed") else "left", no_wrap=name in ("table", "partition", "state"), overflow="fold")
+    for row in rows:
+        sample, state = row["sample"], f"{row['state']} by {row['rule']}" if row["rule"] else row["state"]
+        values = [f"{name} {value}{_then(sample, name)}" for name, value in sample["values"].items()]
+        figures = (_number(row["rows"], ",d"), _number(row["share"], ".3%"))
+        shown.add_row(
+            row["source_table"], row["partition_key"], state, *figures, row["expectation"], escape(f"{sample['entity_key'] or ''}: {', '.join(values)}")
+        )
+    _print(shown)
+    for table_ in dict.fromkeys(row["source_table"] for row in rows):
+        trend = [f"{rate['partition_key']} {rate['rate']:.3%}" for rate in rates if rate["source_table"] == table_]
+        Console(highlight=False).print(f"held, of what landed: {table_}: {', '.join(trend[-12:])}", soft_wrap=True)
+
+
+def _then(sample: dict[str, Any], name: str) -> str:
+    repaired = sample.get("repaired", {})
+    return f" → {repaired[name]}" if name in repaired else ""

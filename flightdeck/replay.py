@@ -78,6 +78,16 @@ def replay(
         time.sleep(1)
 
 
+def settle(keys: list[str], note: Callable[[str], None], seconds: float = 1800) -> None:
+    """Wait until no run of these partitions is on its way: one that is would be followed by `replay`, and not sent again. Raises ReplayFailed."""
+    airflow, deadline = Airflow(), time.monotonic() + seconds
+    while busy := sorted(set(keys) & airflow.active()):
+        if time.monotonic() > deadline:
+            raise ReplayFailed(f"{', '.join(busy)}: still on the way after {seconds:.0f} s; it goes on in Airflow: {settings().public_url('airflow')}")
+        note(f"waiting for what is on its way of {', '.join(busy)}")
+        time.sleep(1)
+
+
 def answer(stage: str, to: Row, seconds: float = 300) -> Row:
     """The row in which `stage` answers the ledger's row `to` of the same partition, once it is there. Raises ReplayFailed."""
     airflow, since, deadline = Airflow(), to["at"].isoformat(), time.monotonic() + seconds

@@ -24,7 +24,7 @@ DELETED: dict[str, LiteralString] = {
             ended as (delete from ops.incidents where ends_at < now() - %(days)s * interval '1 day' returning 1)
         select (select count(*) from gone) + (select count(*) from ended) as n""",
     "quarantine": """
-        with gone as (delete from quarantine.rows where state <> 'held' and at < now() - %(days)s * interval '1 day' returning 1)
+        with gone as (delete from quarantine.rows where state in ('replayed', 'waived') and at < now() - %(days)s * interval '1 day' returning 1)
         select count(*) as n from gone""",
 }
 DAY = 86400

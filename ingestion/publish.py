@@ -19,14 +19,22 @@ INSERT = (
     + NOTES
     + ")"
 )
-# Rows that a repair or a waiver has changed stay as they are.
-RELEASE = "delete from quarantine.rows where source_table = %(table)s and partition_key = %(key)s and state = 'held'"
+# Also what an attempt before this one has repaired or waived: the sources were read anew, and this attempt's rules say what of it still holds.
+RELEASE = "delete from quarantine.rows where source_table = %(table)s and partition_key = %(key)s"
 HOLD = f"""
 insert into quarantine.rows (source_table, partition_key, entity_key, row, expectation, load_id)
 select %(table)s, %(key)s, b.entity_id, to_jsonb(l), f.expectation, b._dlt_load_id
 from landing.{{batch}} b join (select row_id, string_agg(distinct expectation, ', ') as expectation from {NOTES} group by row_id) f using (row_id)
 join landing.{{table}} l on l.ctid = b.row_id::tid
 where b._dlt_load_id = %(load)s"""
+
+# what a rule has repaired or let pass is published, and its row stays here as it came, with what has become of it
+MENDED = "landing.repaired where source_table = %(table)s and partition_key = %(key)s and attempt = %(attempt)s"
+COUNT_MENDED = f"select state, rule, count(*) as n from {MENDED} group by 1, 2 order by 1, 2"
+KEEP_MENDED = f"""
+insert into quarantine.rows (source_table, partition_key, entity_key, row, expectation, load_id, state, rule, reason, by, repaired)
+select source_table, partition_key, entity_key, row, expectation, %(load)s, state, rule, reason, by, repaired from {MENDED}
+and row_id in (select row_id from landing.{{batch}} where _dlt_load_id = %(load)s) and row_id not in (select row_id from {NOTES})"""
 
 # what could not be read has no key that one could trust
 HOLD_REJECTED = """
@@ -53,7 +61,7 @@ def publish(handed: dict[str, Any]) -> None:
             for table in (contract.table for contract in tables(source)):
                 if "partition_key" in columns[table] or not newer:
                     _move(connection, attempt, table, columns[table], attempt.inputs[source])
-                for name in ("failures", "rejected"):
+                for name in ("failures", "rejected", "repaired"):
                     connection.execute(FORGET.format(name), (table, attempt.key, attempt.number))  # type: ignore[arg-type]
         attempt.record("published", connection)
 
@@ -73,7 +81,24 @@ def _move(connection: Connection, attempt: Attempt, table: str, columns: list[st
     if noted and held != noted["n"]:
         raise Lost(f"{table} of {attempt.key}: the check noted {noted['n']} rows to hold, and {held} of them are still where they were; run it again")
     held += connection.execute(HOLD_REJECTED, values).rowcount
+    attempt.facts |= _keep_mended(connection, table, names, values)
     landed, settled = attempt.facts[f"landed_{table}"], sum(attempt.facts.get(f"{what}_{table}", 0) for what in ("superseded", "duplicates"))
     if published + held + settled != landed:
         raise Lost(f"{table} of {attempt.key}: {landed} rows landed, but {published} to publish, {held} to hold and {settled} settled; run it again")
     attempt.facts |= {f"published_{table}": published, f"quarantined_{table}": held}
+
+
+def _keep_mended(connection: Connection, table: str, names: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The facts of what rules have done: how many rows were repaired and waived, and by which. Raises Lost where one of them is not published."""
+    noted = connection.execute(COUNT_MENDED, values).fetchall()
+    if not noted:
+        return {}
+    wanted, kept = sum(row["n"] for row in noted), connection.execute(sql.SQL(KEEP_MENDED).format(**names), values).rowcount
+    if kept != wanted:
+        raise Lost(f"{table} of {values['key']}: {wanted} rows were repaired or waived, and {kept} of them are where they were and pass; run it again")
+    facts: dict[str, Any] = {f"rules_{table}": {}}
+    for row in noted:
+        name = f"{'repaired' if row['state'] == 'replayed' else 'waived'}_{table}"
+        facts[name] = facts.get(name, 0) + row["n"]
+        facts[f"rules_{table}"][row["rule"]] = facts[f"rules_{table}"].get(row["rule"], 0) + row["n"]
+    return facts

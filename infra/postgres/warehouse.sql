@@ -104,6 +104,12 @@ create table if not exists quarantine.rows (
 );
 create index if not exists quarantine_partition on quarantine.rows (source_table, partition_key);
 
+-- Which rule has repaired or waived the row, why, who has decided it, and what it has become.
+alter table quarantine.rows add column if not exists rule text;
+alter table quarantine.rows add column if not exists reason text;
+alter table quarantine.rows add column if not exists by text;
+alter table quarantine.rows add column if not exists repaired jsonb;
+
 -- What a checkpoint found in a landed partition, until its publish transaction moves it.
 create table if not exists landing.failures (
     source_table text not null,
@@ -111,6 +117,21 @@ create table if not exists landing.failures (
     attempt int not null,
     row_id text not null,
     expectation text not null
+);
+-- Landed rows that a rule has repaired or waived: as they came and as they are now, until their publish transaction moves them.
+create table if not exists landing.repaired (
+    source_table text not null,
+    partition_key text not null,
+    attempt int not null,
+    row_id text not null,
+    entity_key text,
+    row jsonb not null,
+    expectation text not null,
+    state text not null check (state in ('replayed', 'waived')),
+    rule text not null,
+    reason text not null,
+    by text not null,
+    repaired jsonb
 );
 -- Rows that no landing table can take as they are, until their publish transaction moves them.
 create table if not exists landing.rejected (
@@ -205,7 +226,17 @@ select
     state,
     code,
     jsonb_build_object('share', share, 'reasons', reasons)
-from ops.deployments;
+from ops.deployments
+union all
+select
+    at,
+    by,
+    'repaired',
+    'a row of ' || source_table || ' of ' || partition_key,
+    state,
+    rule,
+    jsonb_build_object('id', id, 'reason', reason)
+from quarantine.rows where rule is not null;
 alter view ops.audit owner to worker;
 
 grant usage on schema landing, raw, staging, intermediate, marts, quarantine, ops to reader;
