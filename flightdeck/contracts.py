@@ -26,10 +26,11 @@ class Strict(BaseModel):
 
 
 class Column(Strict):
-    """PostgreSQL's name of the type; `required` columns have a value in every row."""
+    """PostgreSQL's name of the type; `required` columns have a value in every row. Of a `subject`, which is a person's name, only the pseudonym lands."""
 
     type: str
     required: bool = False
+    subject: bool = False
 
 
 class OnChange(Strict):

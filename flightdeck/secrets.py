@@ -39,7 +39,7 @@ def ensure() -> None:
 # Which files a container gets: its own volume has no others.
 SHARES = {
     "airflow": [
-        "airflow_admin", "airflow_jwt", "airflow_fernet", "airflow_session", "mlflow_admin", "token", "aws_credentials",
+        "airflow_admin", "airflow_jwt", "airflow_fernet", "airflow_session", "mlflow_admin", "subjects", "token", "aws_credentials",
         "broker_url", "celery_results",
         *(f"postgres_{role}" for role in ("airflow", "worker", "reader", "source_reader")),
     ],

@@ -17,7 +17,7 @@ import psycopg
 from flightdeck.settings import settings
 
 log = logging.getLogger("flightdeck.subjects")
-KEY = "insert into keys (lookup) values (%s) on conflict (lookup) do update set used_at = now() returning key"
+KEY = "select key_of(%s)"
 KNOWN = "select key from keys where lookup = %s"
 # so many are remembered, and for so long: a key that was deleted is not used for longer
 MOST, SECONDS = 10_000, 60.0
@@ -52,8 +52,11 @@ def pseudonym(key: bytes, subject: str) -> str:
     return f"s-{digest(key, subject).hex()[:32]}"
 
 
-def vault(role: Literal["serving", "privacy"]) -> psycopg.Connection[tuple[bytes]]:
-    """A connection to the vault, as a role that may use it: `serving` makes keys, `privacy` deletes them."""
+Role = Literal["serving", "worker", "privacy"]
+
+
+def vault(role: Role) -> psycopg.Connection[tuple[bytes]]:
+    """A connection to the vault, as a role that may use it: `serving` and `worker` get the key of a subject that they have, `privacy` deletes them."""
     url = settings().database_url(role).rpartition("/")[0] + "/vault"
     return psycopg.connect(url, autocommit=True, connect_timeout=2, options="-c statement_timeout=2000")
 
@@ -68,8 +71,8 @@ def known(subject: str) -> str | None:
 class Pseudonyms:
     """A process's pseudonyms; safe between threads. What was looked up is remembered for a minute, by digest and never by name."""
 
-    def __init__(self) -> None:
-        self._lock = Lock()
+    def __init__(self, role: Role = "serving") -> None:
+        self._role, self._lock = role, Lock()
         self._connection: psycopg.Connection[tuple[bytes]] | None = None
         self._found: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
         self._rest_until = 0.0
@@ -86,7 +89,7 @@ class Pseudonyms:
         with self._lock:
             try:
                 if self._connection is None or self._connection.closed:
-                    self._connection = vault("serving")
+                    self._connection = vault(self._role)
                 row = self._connection.execute(KEY, (lookup(subject),)).fetchone()
             except psycopg.Error as error:
                 self._rest_until, self._connection = time.monotonic() + PAUSE_SECONDS, None

@@ -19,6 +19,7 @@ from flightdeck.settings import ROOT, settings
 from flightdeck.warehouse import Connection, connect, lock
 from ingestion import operations, registry, stations, timetable
 from ingestion.contract import Reading, SourceError
+from ingestion.names import nameless, nameless_row
 from ingestion.settle import settle
 
 # stage → its sources. A plan is read as it was known when its partition began, facts as of the newest closing.
@@ -76,7 +77,7 @@ def _run(source: str, module: Any, reading: Reading) -> str:
     try:
         destination = dlt.destinations.postgres(settings().database_url("worker"))
         pipeline = dlt.pipeline(source, pipelines_dir=folder, dataset_name="landing", destination=destination)
-        info = pipeline.run(module.resources(reading), loader_file_format="csv")
+        info = pipeline.run(nameless(module.resources(reading)), loader_file_format="csv")
         info.raise_on_failed_jobs()
     except PipelineStepFailed as error:
         cause: BaseException | None = error
@@ -151,6 +152,6 @@ def _reject(connection: Connection, attempt: ledger.Attempt, contract: Contract,
     with connection.transaction():
         connection.execute("delete from landing.rejected where source_table = %s and partition_key = %s", (contract.table, attempt.key))
         with connection.cursor() as cursor:
-            values = [(contract.table, attempt.key, attempt.number, Jsonb(row.row), row.reason) for row in rejected]
+            values = [(contract.table, attempt.key, attempt.number, Jsonb(row.row), row.reason) for row in map(nameless_row, rejected)]
             cursor.executemany("insert into landing.rejected values (%s, %s, %s, %s, %s)", values)
     return len(rejected)

@@ -12,9 +12,14 @@ create or replace function expire(days int) returns bigint language sql security
 $$;
 revoke all on function expire from public;
 grant execute on function expire to worker;
+-- who has a subject may have its key, with a new one if it has none; and nobody but privacy can see whose keys there are
+create or replace function key_of(wanted bytea) returns bytea language sql security definer set search_path = public as $$
+    insert into keys (lookup) values (wanted) on conflict (lookup) do update set used_at = now() returning key
+$$;
+revoke all on function key_of from public;
+grant execute on function key_of to serving, worker;
 reset role;
 grant usage on schema public to serving, worker;
-grant select (lookup, key), insert (lookup), update (used_at) on keys to serving;
 -- what is done with the keys of people is in the server's log; whose they are is not
 alter role privacy set log_statement = 'all';
 alter role privacy set log_parameter_max_length = 0;
