@@ -20,7 +20,7 @@ COMPOSE := docker compose
 TESTS ?= tests
 BASE ?= origin/main
 
-.PHONY: help demo up down test check bench lock clean report images compose-demo compose-test
+.PHONY: help demo up down test check bench lock clean report images compose-demo compose-test adapters
 
 help:  ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,7 +35,7 @@ down:  ## Stop the stack; data stay
 	@if [ -x $(BIN)/flightdeck ]; then $(BIN)/flightdeck down; else echo "nothing was running: there is no environment yet"; fi
 
 test: .venv/.done-dev check  ## Everything that CI runs: checks, then all tests, the loop's on a stack of their own (TESTS=tests/ml for fewer)
-	@$(if $(filter tests/e2e,$(TESTS)),,$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/e2e --ignore tests/compose $(TESTS))
+	@$(if $(filter tests/e2e,$(TESTS)),,$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/e2e --ignore tests/compose --ignore tests/adapters $(TESTS))
 	@$(if $(filter tests tests/e2e,$(TESTS)),$(BIN)/pytest -q tests/e2e)
 
 check: .venv/.done-dev  ## Format, lint, types, layers, contracts, repair rules, SQL: under a minute, starts nothing
@@ -68,6 +68,9 @@ compose-demo:  ## The same loop in containers: build, start, replay, table (MONT
 
 compose-test: .venv/.done-dev  ## The containers' tests, in a project of their own: the loop, killed containers, access, monitoring, backup
 	@$(BIN)/pytest -q tests/compose
+
+adapters: .venv/.done-dev  ## Other tools in the same loop, each in its own environment where it needs one: tests/adapters
+	@$(BIN)/pytest -q tests/adapters
 
 lock: .venv/.done  ## Resolve the dependencies anew, with hashes, into requirements*.lock
 	@$(COMPILE) pyproject.toml --upgrade -o requirements.lock

@@ -233,3 +233,31 @@ def test_the_serving_image_is_slim(compose: Compose) -> None:
     listed = compose("exec", "-T", "serving", "python", "-c", script).split()
     assert "bentoml" in listed
     assert not {name for name in listed if name.startswith(("apache-airflow", "dbt", "great", "mlflow", "dvc", "evidently"))}
+
+
+def test_an_alert_comes_by_alertmanager_to_the_page(replayed: dict[str, Any], compose: Compose, token: str) -> None:
+    alert = [{"labels": {"alertname": "MadeUp", "severity": "warning"}, "annotations": {"summary": "somebody tries the way of an alert"}}]
+    httpx.post(compose.address("alertmanager") + "/api/v2/alerts", json=alert, auth=("admin", token)).raise_for_status()
+    deadline = time.monotonic() + 120
+    while "somebody tries the way of an alert" not in httpx.get(compose.address("reports") + "/alerts/", auth=("admin", token)).text:
+        assert time.monotonic() < deadline, "the page does not have it"
+        time.sleep(2)
+
+
+def test_a_person_is_traced_and_erased_in_containers_too(replayed: dict[str, Any], compose: Compose, token: str) -> None:
+    flight = {"carrier": "UA", "flight": 1545, "origin": "EWR", "dest": "IAH", "scheduled_departure": "2013-03-01T05:15:00", "distance": 1400}
+    asked = {"instances": [flight], "subject": "canary.kim@example.org"}
+    answer = httpx.post(compose.address("serving") + "/predict", json=asked, headers={"Authorization": f"Bearer {token}"}, timeout=20).json()
+    time.sleep(2)
+    run = ("run", "--rm", "--no-deps", "-T", "flightdeck")
+    traced = json.loads(compose(*run, "trace", answer["predictions"][0]["prediction_id"], "--json"))
+    assert traced["model"]["model_version"] == 2
+    assert traced["snapshot"]["missing"] == []
+    assert json.loads(compose(*run, "export", "canary.kim@example.org"))["predictions"][0]["entity_id"] == "2013-03-01T10:00:00Z/UA/1545"
+    done = json.loads(compose(*run, "erase", "canary.kim@example.org", "--json"))
+    assert (done["stores"]["who asked"]["did"], done["stores"]["vault"]["found"]) == ("deleted", 1)
+    assert json.loads(compose(*run, "erase", "--verify", "canary.kim@example.org", "--json")) == {}
+    # every edge is walked over the object store, too
+    assert "no orphans" in compose(*run, "trace", "--check")
+    # an image has no git: what is built again is of its own code
+    assert json.loads(compose(*run, "reproduce", "2", "--json"))["same"]

@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from time import sleep
+from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
 import uvicorn
 
-from flightdeck import exporter, pages, site, token
+from flightdeck import exporter, ledger, pages, site, token
 from flightdeck.settings import settings
 from flightdeck.warehouse import connect
 
@@ -62,6 +63,33 @@ def test_each_query_gives_its_metric(client: httpx.Client) -> None:
     assert len(exporter.queries()) >= 12
     declared = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert {name for name in exporter.queries() if name not in declared} == set()
+
+
+def test_labels_age_by_what_was_asked_about_and_not_by_when_somebody_tried_it(database: str) -> None:
+    """A question of today about a month of long ago says nothing of labels; one about a month that has none does."""
+    key = "2098-12"
+    query = exporter.queries()["flightdeck_age_seconds"]["query"]
+    asked = (
+        "insert into ops.predictions (prediction_id, entity_id, partition_key, purpose, model_version, probability, features, requested_at)"
+        " values (%s, 'x', %s, 'live', 1, 0.5, '{}', %s)"
+    )
+
+    def days() -> float:
+        return float({row["what"]: row["value"] for row in connection.execute(query)}["labels"]) / 86400
+
+    attempt = ledger.begin("transform", key)
+    attempt.record("published")
+    with connect() as connection, connection.transaction(force_rollback=True):
+        label = "insert into marts.labels (entity_id, partition_key, label, known_at, day) values ('x', %s, true, '2098-12-31 05:00:00+00', '2098-12-30')"
+        connection.execute(label, (key,))
+        connection.execute(asked, (uuid4(), key, "2098-12-30 05:00:00+00"))
+        connection.execute("update marts.labels set known_at = '2098-12-29 05:00:00+00' where partition_key = %s", (key,))
+        assert days() == 1
+        connection.execute(asked, (uuid4(), key, "2150-01-01 05:00:00+00"))
+        assert days() == 3
+        connection.execute(asked, (uuid4(), "2099-03", "2099-03-20 05:00:00+00"))
+        assert days() == 81
+    attempt.record("withdrawn")
 
 
 def test_a_warehouse_that_is_gone_is_a_metric(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
