@@ -178,3 +178,8 @@ def test_ci_runs_what_people_run() -> None:
     assert re.search(r"^test:[^#\n]* check\b", makefile, re.MULTILINE)
     assert "pytest" in recipes["test"]
     assert [tool for tool in ("ruff format --check", "ruff check", "mypy", "lint-imports", "sqlfluff lint") if tool not in recipes["check"]] == []
+
+
+def test_the_image_gets_every_package() -> None:
+    listed = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert set(PACKAGES) <= listed
