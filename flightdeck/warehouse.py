@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[Row]
+CONNECT_SECONDS = 20
 
 
 def connect(role: Role = "worker") -> Connection:
     """An autocommit connection as `role`; rows come as dicts. Use `with connection.transaction()` for more than one step."""
-    return psycopg.connect(settings().database_url(role), autocommit=True, row_factory=dict_row)
+    # a server that is frozen, and not down, takes connections and never answers: then this is an error, too
+    return psycopg.connect(settings().database_url(role), autocommit=True, row_factory=dict_row, connect_timeout=CONNECT_SECONDS)
 
 
 @contextmanager

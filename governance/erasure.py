@@ -77,7 +77,7 @@ def erase(subject: str, backups: list[Path], tell: Tell = lambda _: None) -> dic
     attempt = ledger.begin(STAGE, ledger.WHOLE)
     receipt = {"receipt": str(uuid4()), "by": getpass.getuser()}
     done: dict[str, dict[str, Any]] = {}
-    left: list[str] = []
+    left: dict[str, dict[str, str]] = {}
     gone: set[str] = set()
     attempt.facts = receipt | {"stores": done}
     try:
@@ -86,28 +86,23 @@ def erase(subject: str, backups: list[Path], tell: Tell = lambda _: None) -> dic
             tell(f"erasing in {store.name}")
             erased = store.erase(wanted)
             done[store.name] = {"found": len(erased.found), "did": erased.did}
-            left += erased.left
+            left[store.name] = erased.left
             gone |= set(getattr(store, "gone", ()))
         # last: until then it leads to what is still there
         done["vault"] = {"found": _forget(subject), "did": "key destroyed"}
-        still = find(subject, backups, tell)
+        for name, places in find(subject, backups, tell).items():
+            left[name] = dict.fromkeys(places, "it is still there: is something still writing it?") | left.get(name, {})
     except BaseException as error:
-        attempt.facts |= {"error": f"{type(error).__name__} after {', '.join(done) or 'nothing'}", "left": left}
+        attempt.facts |= {"error": f"{type(error).__name__} after {', '.join(done) or 'nothing'}"}
         attempt.record("failed")
         raise
     versions = sorted(row["release"]["model_version"] for row in query(RELEASES) if gone & set(row["release"].get("snapshot", {}).values()))
-    known = {each.partition(":")[0] for each in left}
-    left += [f"{name}: {len(places)} place(s), such as {places[0]}" for name, places in still.items() if not _is_known(name, places, known)]
-    attempt.outputs, attempt.facts = {"retrain": versions}, attempt.facts | {"versions": versions, "left": left}
-    attempt.record("failed" if left else "done")
-    if left:
-        raise NotErased("; ".join(left))
+    told = [f"{name}: {place}: {why}" for name, places in left.items() for place, why in places.items()]
+    attempt.outputs, attempt.facts = {"retrain": versions}, attempt.facts | {"versions": versions, "left": told}
+    attempt.record("failed" if told else "done")
+    if told:
+        raise NotErased("; ".join(told))
     return attempt.facts
-
-
-def _is_known(name: str, places: list[str], known: set[str]) -> bool:
-    """Whether it was said already, place by place."""
-    return all(any(place in each for each in known) for place in places) and bool(name)
 
 
 def _forget(subject: str) -> int:

@@ -107,7 +107,7 @@ class Artifacts(Files):
 
     def rewrite(self, path: str, content: bytes, words: Words, done: Erased) -> None:
         if path in self.models:
-            done.left.append(f"the model file {path}: train anew, deploy that, and delete the version")
+            done.left[path] = "a release is served by it: train anew, deploy that, and delete the version"
         else:
             super().rewrite(path, content, words, done)
 
@@ -128,7 +128,7 @@ class Backup:
     def erase(self, words: Words) -> Erased:
         clear = self.find(self.clear)
         done = Erased(sorted({*self.find(words), *clear}))
-        done.left = [f"{each}: a backup is not rewritten; destroy it, or let it expire" for each in clear]
+        done.left = dict.fromkeys(clear, "a backup is not rewritten; destroy it, or let it expire")
         done.did = "left as it is" if clear else "unreadable: the key is gone" if done.found else "held nothing"
         return done
 

@@ -27,11 +27,11 @@ MARK = "erased"
 
 @dataclass
 class Erased:
-    """What an erasure has found in a store, what it did about it, and what it could not."""
+    """What an erasure has found in a store, what it did about it, and what it could not: {place: why, and what to do}."""
 
     found: list[str]
     did: str = "held nothing"
-    left: list[str] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)
 
 
 class Words:

@@ -1,14 +1,16 @@
 """The ledger: append-only facts, and what is decided from them. Keys are of years that no data have."""
 
 import itertools
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from flightdeck import ledger
+from flightdeck import ledger, warehouse
 from flightdeck.ledger import (
     Attempt,
     Superseded,
@@ -25,7 +27,7 @@ from flightdeck.ledger import (
     withdrawn,
 )  # fmt: skip
 from flightdeck.partitions import InvalidPartition
-from flightdeck.settings import settings
+from flightdeck.settings import Settings, settings
 from flightdeck.warehouse import connect, query
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -277,3 +279,11 @@ def test_until_when_a_partition_is_read_is_the_newest_of_what_was_and_will_be(st
     assert read_until(stage) == {"2032-07": datetime(2032, 9, 3, 4, tzinfo=UTC)}
     begin("transform", "2032-07").record("published")
     begin("transform", "2032-07").record("withdrawn")
+
+
+def test_a_server_that_takes_connections_and_never_answers_is_an_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(warehouse, "CONNECT_SECONDS", 2)
+        monkeypatch.setattr(Settings, "database_url", lambda *_: f"postgresql://worker@127.0.0.1:{silent.getsockname()[1]}/warehouse")
+        with pytest.raises(psycopg.OperationalError, match="timeout"):
+            warehouse.connect()
