@@ -35,8 +35,9 @@ EVERY_TWO_MINUTES: dict[str, Any] = {
     "max_active_runs": 1,
     "default_args": {"retries": 1, "retry_delay": timedelta(seconds=5), "weight_rule": "absolute", "priority_weight": 10},
 }
-HOURLY: dict[str, Any] = EVERY_TWO_MINUTES | {"schedule": "@hourly"}
-DAILY: dict[str, Any] = EVERY_TWO_MINUTES | {"schedule": "@daily"}
+# what nobody waits for: it comes after all else
+HOURLY: dict[str, Any] = EVERY_TWO_MINUTES | {"schedule": "@hourly", "default_args": EVERY_TWO_MINUTES["default_args"] | {"priority_weight": 0}}
+DAILY: dict[str, Any] = HOURLY | {"schedule": "@daily"}
 # the first place in the loop that learns; before it are data
 LEARNS = 4
 

@@ -69,6 +69,8 @@ class Project:
         model = Model("", properties)
         # what it renders is this repository's own SQL, and goes to a parser only
         environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
+        # in the default dialect, which is PostgreSQL's
+        environment.globals |= {"adapter": {"dispatch": lambda macro: getattr(environment.from_string(macros).module, f"default__{macro}")}}
 
         def take(relation: str) -> str:
             if relation not in model.upstream:

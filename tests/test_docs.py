@@ -20,7 +20,7 @@ DOCS = [name for name in FILES if name.endswith(".md")]
 CONCEPTS = "docs/concepts.md"
 
 # made while the platform runs, not part of the repository
-GENERATED = re.compile(r"^\.(flightdeck|venv)\b|^bench\.json$")
+GENERATED = re.compile(r"^\.(flightdeck|venv|adapters)\b|^bench\.json$")
 ENDINGS = r"\.(?:py|sql|ya?ml|toml|md|cfg|conf|lock|csv)"
 PATH = re.compile(rf"(?:[\w.*-]+/)+[\w.*-]*|[\w.*-]+{ENDINGS}")
 # where this repository was written, or packages came from, is nobody's business

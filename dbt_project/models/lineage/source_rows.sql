@@ -7,7 +7,7 @@ with rows_of as (
         'operations' as source,
         'raw.flights' as source_table,
         flights.partition_key as source_partition,
-        jsonb_build_object('entity_id', flights.entity_id) as source_key,
+        {{ json_of([("entity_id", "flights.entity_id")]) }} as source_key,
         flights._dlt_load_id as load_id
     from {{ source('operations', 'flights') }} as flights
     union all
@@ -16,7 +16,7 @@ with rows_of as (
         'timetable' as source,
         'raw.timetable' as source_table,
         timetable.partition_key as source_partition,
-        jsonb_build_object('entity_id', timetable.entity_id) as source_key,
+        {{ json_of([("entity_id", "timetable.entity_id")]) }} as source_key,
         timetable._dlt_load_id as load_id
     from {{ source('timetable', 'timetable') }} as timetable
     union all
@@ -25,7 +25,7 @@ with rows_of as (
         'stations' as source,
         'raw.weather' as source_table,
         weather.partition_key as source_partition,
-        jsonb_build_object('origin', weather.origin, 'time_hour', weather.time_hour) as source_key,
+        {{ json_of([("origin", "weather.origin"), ("time_hour", "weather.time_hour")]) }} as source_key,
         weather._dlt_load_id as load_id
     from {{ ref('int_flights_joined') }} as joined
     inner join {{ source('stations', 'weather') }} as weather
@@ -36,7 +36,7 @@ with rows_of as (
         'registry' as source,
         'raw.planes' as source_table,
         null as source_partition,
-        jsonb_build_object('tailnum', planes.tailnum) as source_key,
+        {{ json_of([("tailnum", "planes.tailnum")]) }} as source_key,
         planes._dlt_load_id as load_id
     from {{ source('operations', 'flights') }} as flights
     inner join {{ source('registry', 'planes') }} as planes on flights.tailnum = planes.tailnum
@@ -46,7 +46,7 @@ with rows_of as (
         'registry' as source,
         'raw.airports' as source_table,
         null as source_partition,
-        jsonb_build_object('faa', airports.faa) as source_key,
+        {{ json_of([("faa", "airports.faa")]) }} as source_key,
         airports._dlt_load_id as load_id
     from {{ source('operations', 'flights') }} as flights
     inner join {{ source('registry', 'airports') }} as airports on flights.dest = airports.faa
@@ -56,7 +56,7 @@ with rows_of as (
         null as source,
         'marts.planned_departures' as source_table,
         planned.partition_key as source_partition,
-        jsonb_build_object('entity_id', planned.entity_id) as source_key,
+        {{ json_of([("entity_id", "planned.entity_id")]) }} as source_key,
         null as load_id
     from {{ ref('planned_departures') }} as planned
     union all
@@ -65,7 +65,7 @@ with rows_of as (
         null as source,
         'marts.route_history' as source_table,
         history.partition_key as source_partition,
-        jsonb_build_object('partition_key', history.partition_key, 'origin', history.origin, 'dest', history.dest) as source_key,
+        {{ json_of([("partition_key", "history.partition_key"), ("origin", "history.origin"), ("dest", "history.dest")]) }} as source_key,
         null as load_id
     from {{ ref('features') }} as features
     inner join {{ source('operations', 'flights') }} as flights on features.entity_id = flights.entity_id

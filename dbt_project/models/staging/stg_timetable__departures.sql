@@ -18,7 +18,7 @@ renamed as (
         time_hour + minute * interval '1 minute' as scheduled_departure,
         hour * 60 + minute as minute_of_day,
         -- hhmm of the destination's clock, 2400 is the day's end
-        sched_arr_time / 100 * 60 + mod(sched_arr_time, 100) as arrival_minute_of_day,
+        {{ whole("sched_arr_time", 100) }} * 60 + mod(sched_arr_time, 100) as arrival_minute_of_day,
         published_at
     from source
 
