@@ -19,6 +19,8 @@ class FlightdeckPages(AirflowPlugin):
             ("Data Docs", f"{REPORTS}/data-docs/index.html", "data-docs"),
             ("Control charts", f"{REPORTS}/quality/index.html", "control-charts"),
             ("Drift reports", f"{REPORTS}/drift/index.html", "drift"),
+            ("Models", f"{REPORTS}/models/index.html", "models"),
+            ("Catalog", f"{REPORTS}/catalog/index.html", "catalog"),
             ("dbt docs", f"{REPORTS}/dbt/index.html", "dbt-docs"),
             ("Serving API", settings().public_url("serving"), "serving-api"),
         ]
