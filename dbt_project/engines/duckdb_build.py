@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+SCHEMAS = ("raw", "ops", "staging", "intermediate", "marts")
 PROJECT = Path(__file__).resolve().parent.parent
 # what a plan is made of comes before its month's facts
 PLAN = ["--select", "tag:plan", "path:tests/plans", "--indirect-selection", "buildable"]
@@ -49,6 +50,8 @@ def build(folder: Path, file: Path, keys: list[str]) -> None:
     """Land, build and publish the partitions in key order; a failing model or test ends it with dbt's own words."""
     import duckdb
 
+    if file.stem in SCHEMAS:
+        sys.exit(f"{file.name}: DuckDB calls a database by its file's name, and {file.stem} is a schema in it; take another name")
     file.unlink(missing_ok=True)
     with duckdb.connect(str(file)) as connection:
         connection.execute("set TimeZone = 'UTC'; create schema raw; create schema ops")

@@ -37,8 +37,8 @@ def built(database: str, environment: Callable[[str], Path], tmp_path_factory: p
     folder, python = tmp_path_factory.mktemp("duckdb"), str(environment("dbt_project/engines/requirements-duckdb.lock"))
     script = str(ENGINES / "duckdb_build.py")
     run(sys.executable, script, "export", str(folder / "raw"), *KEYS)
-    run(python, script, "build", str(folder / "raw"), str(folder / "marts.duckdb"), *KEYS)
-    run(python, "-c", f"MARTS = {MARTS}\n{OUT}", str(folder / "marts.duckdb"), str(folder))
+    run(python, script, "build", str(folder / "raw"), str(folder / "warehouse.duckdb"), *KEYS)
+    run(python, "-c", f"MARTS = {MARTS}\n{OUT}", str(folder / "warehouse.duckdb"), str(folder))
     return folder
 
 
