@@ -42,7 +42,7 @@ def history() -> dict[str, list[dict[str, Any]]]:
             if name.startswith(("checked_landing_", "checked_marts_")):
                 schema, _, table = name.removeprefix("checked_").partition("_")
                 dataset = f"{'raw' if schema == 'landing' else schema}.{table}"
-                rows = facts.get(f"published_{table}") if schema == "landing" else facts["rows"].get(table)
+                rows = facts.get(f"published_{table}") if schema == "landing" else facts.get("rows", {}).get(table)
                 told = {"key": key, "at": row["at"], "rows": rows, "held": held.get((table, key), 0) if schema == "landing" else 0}
                 found.setdefault(dataset, []).append(told | {"expectations": check["expectations"], "failed": check["failed"]})
     return found

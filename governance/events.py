@@ -88,7 +88,7 @@ def flow(row: Row) -> Flow:
         written = {f"raw.{name}": {"rows": facts.get(f"published_{name}"), "checks": checks(facts).get(f"landing_{name}")} for name in tables}
         return [f"{contracts()[name].source}://{name}" for name in tables], written
     if stage in ("transform", "plan"):
-        built = {_mart(name): {"rows": rows, "checks": checks(facts).get(f"marts_{name}")} for name, rows in facts["rows"].items()}
+        built = {_mart(name): {"rows": rows, "checks": checks(facts).get(f"marts_{name}")} for name, rows in facts.get("rows", {}).items()}
         return _sources(list(built)), built
     model = f"models:/{parameters()['model']['name']}"
     match stage:

@@ -115,7 +115,7 @@ def _snapshot(connection: Connection, release: dict[str, Any], trained: Row | No
 
 def _partition(build: Row, ingest: Row | None) -> dict[str, Any]:
     facts, key = build["facts"], build["partition_key"]
-    dbt = {"invocation": facts.get("invocation"), "rows": facts["rows"], "tests": facts["tests"], "warnings": facts["warnings"]}
+    dbt = {name: facts.get(name) for name in ("invocation", "rows", "tests", "warnings")}
     found = {"key": key, "build": {**{name: build[name] for name in CONTRACTED}, "dbt": dbt, "checks": checks(facts)}}
     found["links"] = {"dbt": f"{settings().public_url('reports')}/dbt/", "checks": f"{settings().public_url('reports')}/data-docs/"}
     if ingest:

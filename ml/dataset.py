@@ -15,7 +15,8 @@ from ml.features import FEATURES
 from ml.learners import Matrix, Model, learner
 
 ORDER = ["entity_id", "partition_key", "history_key", "day", *FEATURES, "label"]
-TYPES = {name: pa.float64() for name in FEATURES} | {"label": pa.int8(), "day": pa.date32(), "history_key": pa.string()}
+TEXTS = {name: pa.string() for name in ("entity_id", "partition_key", "history_key")}
+TYPES = TEXTS | {name: pa.float64() for name in FEATURES} | {"label": pa.int8(), "day": pa.date32()}
 
 
 def read(key: str, as_of: str) -> pa.Table:

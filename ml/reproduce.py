@@ -11,8 +11,8 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,16 +114,16 @@ def _code(version: Version, scratch: Path) -> Tree:
     archive = _archive(named[1])
     if archive is None:
         return here
-    with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
-        packed.extractall(scratch / "code", filter="data")
+    with zipfile.ZipFile(io.BytesIO(archive)) as packed:
+        packed.extractall(scratch / "code")
     there = Tree(f"commit {named[1]}", scratch / "code", _differing(scratch / "code", version))
     return min(here, there, key=lambda tree: len(tree.differences))
 
 
 def _archive(commit: str) -> bytes | None:
-    """The commit's tree as a tar file; None where git, the repository or the commit is not there."""
+    """The commit's tree as a zip file; None where git, the repository or the commit is not there."""
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), "archive", "--format=tar", commit], capture_output=True)
+        done = subprocess.run(["git", "-C", str(ROOT), "archive", "--format=zip", commit], capture_output=True)
     except FileNotFoundError:
         return None
     return None if done.returncode else done.stdout
