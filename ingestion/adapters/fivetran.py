@@ -1,6 +1,6 @@
-"""A table that Fivetran has delivered → landing.weather, from the destination at FIVETRAN_DESTINATION: a PostgreSQL URL, or the DuckDB file of `fivetran debug`.
+"""A table that Fivetran has delivered → landing.weather: the rows that are not marked deleted, in the columns that are not Fivetran's own.
 
-Its rows are those that are not marked deleted, in the columns that are not Fivetran's own. FIVETRAN_SCHEMA names the connection's schema.
+FIVETRAN_DESTINATION is the destination's PostgreSQL URL, or the DuckDB file of `fivetran debug`, FIVETRAN_SCHEMA the connection's schema there.
 """
 
 import os
@@ -44,22 +44,31 @@ def changed(partition: Partition, after: datetime, as_of: datetime) -> int:
 
 
 def _connect(place: str) -> Any:
-    import duckdb
-
     address = os.environ.get("FIVETRAN_DESTINATION", "")
     try:
-        return psycopg.connect(address) if address.startswith("postgresql://") else duckdb.connect(address, read_only=True)
-    except (psycopg.Error, duckdb.Error) as error:
+        if address.startswith("postgresql://"):
+            return psycopg.connect(address)
+        import duckdb
+
+        return duckdb.connect(address, read_only=True)
+    except _errors() as error:
         raise SourceError(f"{place}: {error}; FIVETRAN_DESTINATION says where it is") from error
 
 
 def _query(destination: Any, query: str, values: list[Any], place: str) -> Any:
-    import duckdb
-
     try:
         return destination.execute(query if isinstance(destination, psycopg.Connection) else query.replace("%s", "?"), values)
-    except (psycopg.Error, duckdb.Error) as error:
+    except _errors() as error:
         raise SourceError(f"{place}: {error}") from error
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """DuckDB is there for whoever reads its file: in the environment of development, and no other."""
+    try:
+        import duckdb
+    except ModuleNotFoundError:
+        return (psycopg.Error,)
+    return psycopg.Error, duckdb.Error
 
 
 def _table() -> str:

@@ -96,7 +96,7 @@ def test_a_postgresql_destination_gives_the_same_but_for_what_was_deleted(
     assert ingest(KEY)["facts"]["landed_weather"] == ours["weather"][1] - 1
     delivered.execute("update delivered.weather set _fivetran_deleted = false, _fivetran_synced = '2013-01-31'")
     before = last(KEY)["attempt"]
-    with pytest.raises(fivetran.SourceError, match="fivetran, table weather: last delivered 2013-01-31 .*, and 2013-01 is read as of 20"):
+    with pytest.raises(fivetran.SourceError, match=r"fivetran, table weather: last delivered 2013-01-31 .*, and 2013-01 is read as of 20"):
         load(KEY)
     assert last(KEY)["attempt"] == before
     delivered.execute("update delivered.weather set _fivetran_synced = now()")

@@ -60,7 +60,7 @@ def test_a_tap_that_fails_leaves_the_month_unpublished_and_a_retry_completes_it(
         return 200, body | {"data": first[0]["data"]} if page == 2 else body
 
     for fault, reason in (
-        (_page_2(lambda _: {"error": "gone"}, 404), "the tap ended with 1: .*404"),
+        (_page_2(lambda _: {"error": "gone"}, 404), "the command ended with 1: .*404"),
         (_page_2(lambda body: body | {"data": [*body["data"][:-1], body["data"][-1] | {"temp": "cold"}]}), r"message \d+: out of schema, \$\.temp: 'cold'"),
         (again, "sent before, a page is repeated: .*2013-03"),
     ):
@@ -88,6 +88,7 @@ def test_changes_are_what_our_own_source_counts(database: str, tap: Callable[[st
     ],
 )
 def test_what_is_no_message_is_an_error(database: str, monkeypatch: pytest.MonkeyPatch, said: str, reason: str) -> None:
+    monkeypatch.delenv("SINGER_CONFIG", raising=False)
     monkeypatch.setenv("SINGER_TAP", shlex.join(["printf", "%s\n", said]))
     with pytest.raises(SourceError, match=f"singer, weather of 2013-01, {reason}"):
         list(singer.records(Reading(partition(KEY), partition(KEY).closes)))

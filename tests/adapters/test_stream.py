@@ -14,7 +14,7 @@ from flightdeck.contracts import contracts
 from flightdeck.partitions import partition
 from flightdeck.warehouse import query
 from ingestion import operations
-from ingestion.contract import Reading
+from ingestion.contract import Reading, SourceError
 from ingestion.load import load
 from tests.adapters.conftest import KEY
 from tests.adapters.through import raw
@@ -111,3 +111,10 @@ def test_what_is_no_event_is_rejected_once_in_the_month_that_it_was_sent_in(stre
     assert [row.row["message"] for row in read[KEY].rejected] == ["\\xff", "[1]", '{"carrier": "UA"}']
     assert "topic flights, partition 0, offset" in read[KEY].rejected[0].reason
     assert read["2013-02"].rejected == []
+
+
+def test_a_broker_that_is_not_there_is_an_error(stream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAM_CONFIG", json.dumps({"bootstrap.servers": "127.0.0.1:1"}))
+    monkeypatch.setattr(stream, "SILENCE_SECONDS", 1)
+    with pytest.raises(SourceError, match=r"stream, topic flights: .*_TRANSPORT"):
+        list(stream.batches(Reading(partition(KEY), partition(KEY).closes)))
