@@ -13,6 +13,7 @@ import duckdb
 import psycopg
 import pytest
 
+from expectations.check import CheckFailed
 from flightdeck.partitions import partition
 from flightdeck.settings import ROOT, settings
 from flightdeck.warehouse import query
@@ -112,8 +113,7 @@ def test_a_sync_that_dies_half_way_publishes_nothing_and_the_next_goes_on(
     assert sync(MORE, bad_stations.url) != 0
     assert json.loads((folder / "files/state.json").read_text()) == {"page": 1}
     chosen("stations", "ingestion.adapters.fivetran")
-    load_failed = "landing_weather|weather"
-    with pytest.raises(Exception, match=load_failed):
+    with pytest.raises(CheckFailed, match=f"landing.weather of {MORE}: "):
         ingest(MORE)
     assert query("select count(*) as n from raw.weather where partition_key = %s", MORE) == [{"n": 0}]
     bad_stations.fault = lambda page, body: (200, body)  # type: ignore[method-assign]
