@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     # Partitions are calendar months in this zone, and close this many hours after their end.
     timezone: str = "America/New_York"
     close_after_hours: int = 48
+    # The module that reads a source instead of ours, by source, such as {"stations": "ingestion.adapters.singer"}.
+    sources: dict[str, str] = {}
     # The stages that must have ended for a partition before it is monitored; without the replayed world: [].
     monitor_awaits: list[str] = ["requests"]
     # Where the marts are delivered to, MLflow keeps artifacts and DVC the snapshots: a folder each, or a URI such as

@@ -4,7 +4,7 @@ from flightdeck import ledger
 from flightdeck.airflow_api import Airflow
 from flightdeck.partitions import partition
 from flightdeck.warehouse import connect, lock
-from ingestion.load import STAGES, known_at
+from ingestion.load import known_at, modules
 
 STAGE = "ingest"
 
@@ -31,7 +31,7 @@ def changed(key: str | None) -> dict[str, tuple[str, dict[str, int]]]:
     as_of, found = known_at(STAGE, asking), {}
     for other, read in ledger.read_until(STAGE).items():
         if other != asking.key and read < as_of:
-            rows = {source: module.changed(partition(other), read, as_of) for source, module in STAGES[STAGE].items()}
+            rows = {source: module.changed(partition(other), read, as_of) for source, module in modules(STAGE).items()}
             if any(rows.values()):
                 found[other] = (as_of.isoformat(), {source: count for source, count in rows.items() if count})
     return found

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from dataclasses import asdict
 from datetime import datetime
+from importlib import import_module
 from typing import Any
 
 import dlt
@@ -38,9 +39,27 @@ def load(key: str | None, stage: str = "ingest") -> dict[str, Any]:
     with ledger.step(ledger.begin(stage, key)) as attempt, connect() as connection:
         as_of = known_at(stage, partition(attempt.key))
         attempt.inputs["as_of"] = as_of.isoformat()
-        for source, module in STAGES[stage].items():
+        for source, module in modules(stage).items():
             _land(connection, attempt, source, module, Reading(partition(attempt.key), as_of))
     return asdict(attempt)
+
+
+def modules(stage: str) -> dict[str, Any]:
+    """{source: the module that reads it}: ours, or what the setting `sources` names instead. Raises SourceError if that is none."""
+    chosen = settings().sources
+    if unknown := chosen.keys() - {source for sources in STAGES.values() for source in sources}:
+        raise SourceError(f"the setting `sources` names {', '.join(sorted(unknown))}, and there is no such source")
+    return {source: _chosen(source, chosen[source]) if source in chosen else module for source, module in STAGES[stage].items()}
+
+
+def _chosen(source: str, name: str) -> Any:
+    try:
+        module = import_module(name)
+    except (ImportError, SyntaxError, TypeError, ValueError) as error:
+        raise SourceError(f"the setting `sources` names {name!r} for {source}, which cannot be imported: {error}") from error
+    if lacking := [each for each in ("resources", "changed") if not callable(getattr(module, each, None))]:
+        raise SourceError(f"the setting `sources` names {name!r} for {source}, which has no {' and no '.join(lacking)}")
+    return module
 
 
 def known_at(stage: str, partition: Partition) -> datetime:
