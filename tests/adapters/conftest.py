@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from flightdeck.settings import ROOT
+from tests.ml.conftest import mlflow, published_months  # noqa: F401
 
 # outside of the state folder, which tests throw away
 KEPT = Path(os.environ.get("FLIGHTDECK_ADAPTERS", ROOT / ".adapters"))
