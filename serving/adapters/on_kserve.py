@@ -5,6 +5,7 @@ from pathlib import Path
 
 from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer, model_server
 from kserve.errors import InvalidInput
+from kserve.utils.utils import generate_uuid
 
 from serving.adapters.loaded import INPUT, OUTPUT, InvalidRows, answer, load
 
@@ -28,8 +29,10 @@ class ReleaseModel(Model):
         except (InvalidRows, ValueError, TypeError) as error:
             raise InvalidInput(str(error)) from error
         output = InferOutput(OUTPUT, list(found.shape), "FP64")
-        output.set_data_from_numpy(found, binary_data=payload.use_binary_outputs or bool(payload.from_grpc))
-        return InferResponse(payload.id, self.name, [output], model_version=str(self.release.version))
+        output.set_data_from_numpy(found, binary_data=False)
+        asked = {"use_binary_outputs": payload.use_binary_outputs, "requested_outputs": payload.request_outputs}
+        # its answer needs an id, its requests do not
+        return InferResponse(payload.id or generate_uuid(), self.name, [output], model_version=str(self.release.version), **asked)
 
 
 def main() -> None:
