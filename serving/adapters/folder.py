@@ -15,8 +15,8 @@ from flightdeck import registry
 from flightdeck.parameters import parameters
 from serving.adapters.loaded import INPUT, OUTPUT, RELEASE, load
 
-# where KServe puts what is at the URI
-MOUNTED = "/mnt/models"
+# where KServe is to put what is at the URI
+MOUNTED = "/models"
 CAPABILITY = "flightdeck-release"
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from ml.learners import InvalidModel, Matrix
-from serving.release import Release
+from serving.release import Release, ReleaseRefused
 from serving.release import load as checked
 
+Matrix = npt.NDArray[np.float64]
 # as the service itself names them (serving/infer.py)
 INPUT, OUTPUT = "features", "probability"
 RELEASE = "release.json"
@@ -27,7 +28,7 @@ def load(folder: Path) -> Release:
         content = (folder / Path(manifest["artifact"]).name).read_bytes()
         # first: LightGBM ends the process on some texts that were cut or changed
         if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
-            raise InvalidModel("its file is not the one that was released: its sha256 is another")
+            raise ReleaseRefused(f"version {manifest['model_version']} is not the file that was released: its sha256 is another")
         return content
 
     return checked(json.loads((folder / RELEASE).read_text()), fetch)

@@ -24,7 +24,7 @@ from flightdeck.settings import ROOT
 from ml import pipeline
 from ml.dataset import matrix
 from ml.features import FEATURES
-from ml.learners import InvalidModel, Matrix
+from ml.learners import Matrix
 from ml.learners import load as load_model
 from serving.adapters import folder, loaded
 from serving.release import ReleaseRefused
@@ -200,9 +200,8 @@ def test_the_folder_is_the_release(exported: Path, release: dict[str, Any]) -> N
 def test_another_file_than_the_released_one_is_refused(exported: Path, environment: Callable[[str], Path], tmp_path: Path) -> None:
     model = shutil.copytree(exported / "model", tmp_path / "model")
     (model / "model.lgb").write_text((model / "model.lgb").read_text().replace("leaf_value=", "leaf_value=0", 1))
-    with pytest.raises(ReleaseRefused, match="its sha256 is another") as raised:
+    with pytest.raises(ReleaseRefused, match="its sha256 is another"):
         loaded.load(model)
-    assert isinstance(raised.value.__cause__, InvalidModel)
     command, surroundings = _command("kserve", environment("serving/adapters/requirements-kserve.lock"), model, list(range(3)))
     done = subprocess.run(command, env=surroundings, cwd=tmp_path, capture_output=True, text=True, timeout=90)
     assert done.returncode != 0
@@ -230,7 +229,7 @@ def test_the_manifests_are_of_the_release(exported: Path, release: dict[str, Any
         assert document["metadata"]["name"] == NAME.replace("_", "-")
         assert document["metadata"]["annotations"]["flightdeck/sha256"] == release["sha256"]
         assert document["metadata"]["annotations"]["flightdeck/snapshot-md5"] == release["snapshot_md5"]
-    assert service["spec"]["predictor"]["storageUris"] == [{"uri": "s3://models/late/1", "mountPath": "/mnt/models"}]
+    assert service["spec"]["predictor"]["storageUris"] == [{"uri": "s3://models/late/1", "mountPath": "/models"}]
     assert f"--model_name={NAME}" in service["spec"]["predictor"]["containers"][0]["command"]
     assert model["spec"]["storageUri"] == "s3://models/late/1"
     assert set(model["spec"]["requirements"]) <= set(server["spec"]["capabilities"])
