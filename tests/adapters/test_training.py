@@ -15,6 +15,7 @@ from flightdeck.parameters import parameters
 from flightdeck.settings import ROOT, settings
 from ml import gate, pipeline
 from ml.adapters import stage
+from ml.reproduce import reproduce
 from tests.ml.conftest import Months
 
 # each tool's own months, so that it makes a version of its own; enough rows for the gate
@@ -85,6 +86,12 @@ def test_the_bill_of_material_is_of_the_tools_environment(training: Training) ->
     names = {part["name"] for part in json.loads(registry.artifact(f"{place}/sbom.cdx.json"))["components"]}
     assert {"lightgbm", {"metaflow": "metaflow", "kubeflow": "kfp"}[training.tool]} <= names
     assert "apache-airflow" not in names
+
+
+def test_our_own_way_reproduces_it(training: Training) -> None:
+    found = reproduce(training.row["outputs"]["release"]["model_version"], lambda _: None)
+    assert (found["same"], found["differences"], found["environment"]) == (True, [], [])
+    assert found["sha256"] == training.ours[0]
 
 
 def test_the_gate_judges_it_like_any_challenger(training: Training) -> None:
