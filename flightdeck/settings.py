@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     token: bool = False
     # The form of the services' log lines.
     logs_as: Literal["text", "json"] = "text"
+    # The Python of the environment that the tool of a training adapter runs in (ml/adapters); empty: this one.
+    adapter_python: str = ""
     # What this code calls itself in the ledger; empty: the git commit.
     code: str = ""
 

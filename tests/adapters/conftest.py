@@ -18,6 +18,7 @@ from flightdeck.settings import ROOT, settings
 from ingestion.load import STAGES
 from tests.adapters.through import Handler, Stations, raw
 from tests.ingestion.months import ingest
+from tests.ml.conftest import mlflow, published_months  # noqa: F401
 
 KEY = "2013-01"
 

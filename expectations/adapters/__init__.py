@@ -1,0 +1,1 @@
+"""Checks by other tools. Nothing else of the platform imports this."""

@@ -1,0 +1,1 @@
+"""Releases served by other servers. Nothing else of the platform imports this."""
