@@ -72,7 +72,7 @@ def touched(connection: Connection, lineage: Graph, reached: list[str], key: str
 
 
 def _trained(connection: Connection, keys: list[str]) -> list[Row]:
-    return [row for row in connection.execute(TRAINED) if set(row["partitions"]) & set(keys)]
+    return [row for row in connection.execute(TRAINED) if set(row["partitions"] or row["release"]["partitions"]) & set(keys)]
 
 
 def _features(lineage: Graph, reached: list[str], columns: list[str] | None) -> list[str]:

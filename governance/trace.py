@@ -104,7 +104,7 @@ def _model(connection: Connection, release: dict[str, Any], trained: Row | None)
 
 def _snapshot(connection: Connection, release: dict[str, Any], trained: Row | None) -> dict[str, Any]:
     """The snapshot by DVC's md5, and each of its partitions: its build, its checks, its loads."""
-    wanted = trained["inputs"]["transform"] if trained else {}
+    wanted = trained["inputs"].get("transform", {}) if trained else {}
     builds = connection.execute(ATTEMPTS, ("transform", list(wanted), list(wanted.values()))).fetchall()
     ingested = {build["partition_key"]: build["inputs"]["ingest"] for build in builds}
     loads = {row["partition_key"]: row for row in connection.execute(ATTEMPTS, ("ingest", list(ingested), list(ingested.values())))}

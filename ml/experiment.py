@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import yaml
 from mlflow.exceptions import MlflowException
 
 from flightdeck import deployments, ledger, registry
@@ -57,6 +58,14 @@ def _figures(found: Any) -> dict[str, Any]:
     return {name: found[name] for name in ("log_loss", "auc", "calibration")}
 
 
+def _read(run: Any) -> dict[str, Any]:
+    """What the run was trained on, as `train` notes it; of one that was taken in from elsewhere, nothing that is here."""
+    if "taken_in" in run.data.tags:
+        return {}
+    knobs = yaml.safe_load(registry.artifact(f"{run.info.experiment_id}/{run.info.run_id}/artifacts/params.yaml"))
+    return {"transform": {key: wanted["attempt"] for key, wanted in knobs["snapshot"]["partitions"].items()}}
+
+
 def promote(run_id: str) -> Row:
     """Register the run's model as a challenger of its newest partition, and start `train` for it, which judges and deploys; returns the ledger's row.
 
@@ -75,7 +84,7 @@ def promote(run_id: str) -> Row:
         raise ExperimentRefused(f"it was trained up to {key}, and {newest(None)} is published: run it again, so that the newest evidence judges it")
     draft = json.loads(registry.artifact(f"{run.info.experiment_id}/{run_id}/artifacts/{DRAFT}"))
     with ledger.step(ledger.begin("train", key)) as attempt:
-        attempt.inputs = {"experiment": run_id}
+        attempt.inputs = {"experiment": run_id, **_read(run)}
         attempt.facts = {"reasons": [f"experiment {run_id}: {run.info.run_name}"]}
         pipeline.take_up(attempt, draft)
         attempt.record("done")

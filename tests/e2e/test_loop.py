@@ -170,7 +170,7 @@ def test_an_experiment_changes_nothing_until_it_is_promoted_through_the_gate(out
     newest = "select inputs, outputs, facts from ops.ledger where partition_key = %s and stage = %s and state = 'done' order by id desc limit 1"
     trained, verdict = query(newest, key, "train")[0], query(newest, key, "gate")[0]
     version = trained["outputs"]["release"]["model_version"]
-    assert trained["inputs"] == {"experiment": run}
+    assert (trained["inputs"]["experiment"], set(trained["inputs"]["transform"])) == (run, {*KEYS, key})
     assert verdict["inputs"]["challenger"] == version
     assert promoted.returncode == (0 if verdict["facts"]["decision"] == "promoted" else 1), promoted.stdout + promoted.stderr
     assert verdict["facts"]["reasons"][0] in promoted.stdout

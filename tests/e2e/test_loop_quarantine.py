@@ -26,10 +26,17 @@ select count(*) as n from marts.features f join raw.flights r using (entity_id)
 where r.partition_key = %s and r.origin = 'EWR' and f.wind_speed between 10.48 and 10.49"""
 
 
+@pytest.fixture(scope="module")
+def months(platform: None) -> None:
+    """Two months, the second of them as its sources are now: another test may have had them corrected, and healed."""
+    for arguments in (("--skip-published", "2013-01..2013-02"), (KEY,)):
+        done = flightdeck("replay", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        settle([KEY], lambda _: None)
+
+
 @pytest.fixture
-def rule(platform: None) -> Iterator[Path]:
-    done = flightdeck("replay", "--skip-published", "2013-01..2013-02")
-    assert done.returncode == 0, done.stdout + done.stderr
+def rule(months: None) -> Iterator[Path]:
     RULE.write_text(TEXT)
     yield RULE
     RULE.unlink(missing_ok=True)

@@ -81,7 +81,8 @@ def test_a_promoted_experiment_is_a_challenger_that_the_gate_judges(tried: tuple
     monkeypatch.setattr(experiment, "Airflow", Airflow)
     row = promote(best["run_id"])
     assert sent == [("train", KEYS[1])]
-    assert row["inputs"] == {"experiment": best["run_id"]}
+    assert row["inputs"]["experiment"] == best["run_id"]
+    assert sorted(row["inputs"]["transform"]) == row["outputs"]["release"]["partitions"]
     release = row["outputs"]["release"]
     assert release["run_id"] == best["run_id"]
     assert registry.alias("challenger") == release["model_version"]
