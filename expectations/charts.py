@@ -1,6 +1,5 @@
 """The control charts as one page of the reports site: `python -m expectations.charts`. Inline SVG, nothing from elsewhere; what is unusual comes first."""
 
-import tempfile
 from datetime import date
 from html import escape
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from expectations.control import Judged, configuration, judge
 from expectations.profile import history
 from expectations.watch import flags, number
-from flightdeck.settings import settings
+from flightdeck import site
 from flightdeck.warehouse import connect, query
 
 # a page that a browser opens at once, however long the history and however wide the tables
@@ -25,13 +24,8 @@ def build() -> Path:
     found = {source: _flags(source, series) for source, series in charts.items()}
     # where there is something to see comes first
     sources = sorted(charts, key=lambda source: -len(found[source]))
-    target = settings().reports / "quality" / "index.html"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=target.parent, suffix=".new", delete=False) as file:
-        parts = {"links": " ".join(map(_link, sources)), "flags": _listed([flag for those in found.values() for flag in those])}
-        file.write(PAGE.format(style=STYLE, sections="".join(_section(source, charts[source]) for source in sources), **parts))
-    Path(file.name).chmod(0o644)
-    return Path(file.name).replace(target)
+    parts = {"links": " ".join(map(_link, sources)), "flags": _listed([flag for those in found.values() for flag in those])}
+    return site.replace("quality", PAGE.format(style=STYLE, sections="".join(_section(source, charts[source]) for source in sources), **parts))
 
 
 def _series(source: str, newest: str) -> Series:

@@ -129,7 +129,7 @@ def _sums(database: str, connection: psycopg.Connection[tuple[Any, ...]]) -> dic
 
 
 def _connect(database: str) -> psycopg.Connection[tuple[Any, ...]]:
-    return psycopg.connect(settings().database_url("flightdeck").rpartition("/")[0] + f"/{database}", autocommit=True)
+    return psycopg.connect(settings().database_url("flightdeck", database=database), autocommit=True)
 
 
 def _schemas(connection: psycopg.Connection[tuple[Any, ...]]) -> list[str]:

@@ -88,10 +88,10 @@ class Settings(BaseSettings):
         except FileNotFoundError:
             raise MissingSecret(f"no secret at {path}; `flightdeck up` makes it, in containers the service `secrets`") from None
 
-    def database_url(self, role: Role, driver: str = "") -> str:
-        """The PostgreSQL URL of `role`, e.g. driver='+psycopg2' for SQLAlchemy; generated passwords need no quoting."""
+    def database_url(self, role: Role, driver: str = "", database: str = "") -> str:
+        """The PostgreSQL URL of `role`, e.g. driver='+psycopg2' for SQLAlchemy, in its own database or another; generated passwords need no quoting."""
         password = self.secret(f"postgres_{role}")
-        return f"postgresql{driver}://{role}:{password}@{self.at('postgres')}:{self.port_postgres}/{DATABASES[role]}"
+        return f"postgresql{driver}://{role}:{password}@{self.at('postgres')}:{self.port_postgres}/{database or DATABASES[role]}"
 
     @property
     def authorization(self) -> dict[str, str]:

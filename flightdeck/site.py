@@ -1,6 +1,7 @@
 """The static site's own pages: a start page, the list of drift reports, and what stands where a tool's pages come later."""
 
 import json
+import tempfile
 from html import escape
 from pathlib import Path
 
@@ -25,6 +26,16 @@ def _version(number: int) -> str:
     verdicts = sorted((settings().reports / MODELS / str(number)).glob("gate-*.json"), key=lambda path: int(path.stem.rpartition("-")[2]))
     facts = json.loads(verdicts[-1].read_text()) if verdicts else None
     return f"version {number}: {facts['decision']} for {facts['partition_key']}" if facts else f"version {number}"
+
+
+def replace(name: str, text: str) -> Path:
+    """Write the page reports/<name>/index.html in place of the one before, so that nobody reads half of it; returns where it is."""
+    target = settings().reports / name / "index.html"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=target.parent, suffix=".new", delete=False) as file:
+        file.write(text)
+    Path(file.name).chmod(0o644)
+    return Path(file.name).replace(target)
 
 
 def write() -> None:

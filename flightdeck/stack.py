@@ -184,11 +184,11 @@ def make_databases() -> None:
         connection.execute("grant connect on database warehouse to serving, reader, receiver, privacy")
         connection.execute("grant connect on database vault to serving, worker")
         connection.execute("grant connect on database source to source_reader")
-    with psycopg.connect(s.database_url("flightdeck").rsplit("/", 1)[0] + "/warehouse", autocommit=True) as connection:
+    with psycopg.connect(s.database_url("flightdeck", database="warehouse"), autocommit=True) as connection:
         connection.execute((ROOT / "infra/postgres/warehouse.sql").read_bytes())
         # whoever connects knows in which zone partitions begin and end
         connection.execute(sql.SQL("alter database warehouse set flightdeck.timezone = {}").format(sql.Literal(s.timezone)))
-    with psycopg.connect(s.database_url("flightdeck").rsplit("/", 1)[0] + "/vault", autocommit=True) as connection:
+    with psycopg.connect(s.database_url("flightdeck", database="vault"), autocommit=True) as connection:
         connection.execute((ROOT / "infra/postgres/vault.sql").read_bytes())
     with psycopg.connect(s.database_url("worker"), autocommit=True) as connection:
         connection.execute((ROOT / "ingestion/tables.sql").read_bytes())

@@ -57,8 +57,7 @@ Role = Literal["serving", "worker", "privacy"]
 
 def vault(role: Role) -> psycopg.Connection[tuple[bytes]]:
     """A connection to the vault, as a role that may use it: `serving` and `worker` get the key of a subject that they have, `privacy` deletes them."""
-    url = settings().database_url(role).rpartition("/")[0] + "/vault"
-    return psycopg.connect(url, autocommit=True, connect_timeout=2, options="-c statement_timeout=2000")
+    return psycopg.connect(settings().database_url(role, database="vault"), autocommit=True, connect_timeout=2, options="-c statement_timeout=2000")
 
 
 def known(subject: str) -> str | None:
@@ -84,20 +83,22 @@ class Pseudonyms:
 
     def of(self, subject: str) -> str:
         """The subject's pseudonym, with a new key if it has none. Raises VaultUnavailable, after two seconds at most."""
+        if found := self.at_hand(subject):
+            return found
         if time.monotonic() < self._rest_until:
             raise VaultUnavailable("the vault did not answer a moment ago")
         with self._lock:
             try:
                 if self._connection is None or self._connection.closed:
                     self._connection = vault(self._role)
-                row = self._connection.execute(KEY, (lookup(subject),)).fetchone()
+                row = self._connection.execute(KEY, (place := lookup(subject),)).fetchone()
             except psycopg.Error as error:
                 self._rest_until, self._connection = time.monotonic() + PAUSE_SECONDS, None
                 log.warning("the vault does not answer, so who asks is not kept: %s", error)
                 raise VaultUnavailable(str(error)) from error
             assert row
             made = pseudonym(bytes(row[0]), subject)
-            self._found[lookup(subject)] = (time.monotonic() + SECONDS, made)
+            self._found[place] = (time.monotonic() + SECONDS, made)
             while len(self._found) > MOST:
                 self._found.popitem(last=False)
             return made

@@ -1,12 +1,11 @@
 """The catalog as one page of the reports site: `python -m governance.catalog`. Tables, columns, owners, classes, freshness, quality, lineage; searchable."""
 
-import tempfile
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from flightdeck.settings import settings
+from flightdeck import site
 from flightdeck.warehouse import query
 from governance.lineage import Dataset, Graph, graph
 
@@ -24,12 +23,8 @@ def build() -> Path:
     lineage, quality = graph(), history()
     shown = [each for each in lineage.in_order() if not each.name.endswith("_batch")]
     parts = {"sections": "".join(_section(lineage, each, quality.get(each.name, [])) for each in shown), "consumers": "".join(_consumers(lineage))}
-    target = settings().reports / "catalog" / "index.html"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=target.parent, suffix=".new", delete=False) as file:
-        file.write(PAGE.format(style=STYLE, script=SCRIPT, count=len(shown), columns=sum(len(each.columns) for each in shown), **parts))
-    Path(file.name).chmod(0o644)
-    return Path(file.name).replace(target)
+    columns = sum(len(each.columns) for each in shown)
+    return site.replace("catalog", PAGE.format(style=STYLE, script=SCRIPT, count=len(shown), columns=columns, **parts))
 
 
 def history() -> dict[str, list[dict[str, Any]]]:

@@ -51,7 +51,7 @@ def _rows(connection: Connection, kept: dict[str, int | None]) -> Iterator[tuple
 
 
 def _keys(days: int) -> int:
-    with psycopg.connect(settings().database_url("worker").rpartition("/")[0] + "/vault", autocommit=True) as connection:
+    with psycopg.connect(settings().database_url("worker", database="vault"), autocommit=True) as connection:
         row = connection.execute("select expire(%s)", (days,)).fetchone()
     return int(row[0]) if row else 0
 

@@ -55,7 +55,7 @@ class Database:
 
     def __init__(self, name: str) -> None:
         self.name = f"database {name}"
-        self.url = settings().database_url("flightdeck").rpartition("/")[0] + f"/{name}"
+        self.url = settings().database_url("flightdeck", database=name)
 
     def find(self, words: Words) -> list[str]:
         with psycopg.connect(self.url, autocommit=True) as connection:

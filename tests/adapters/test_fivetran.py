@@ -73,7 +73,7 @@ def delivered(database: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> I
         found = file.execute("select * from tester.weather")
         columns = {name: {"VARCHAR": "text", "DOUBLE": "double precision"}.get(str(kind), str(kind)) for name, kind, *_ in found.description}
         rows = found.fetchall()
-    address = settings().database_url("flightdeck").rpartition("/")[0] + "/warehouse"
+    address = settings().database_url("flightdeck", database="warehouse")
     monkeypatch.setenv("FIVETRAN_DESTINATION", address)
     monkeypatch.setenv("FIVETRAN_SCHEMA", "delivered")
     with psycopg.connect(address, autocommit=True) as connection:

@@ -151,7 +151,7 @@ def without_file(path: Path) -> Iterator[None]:
 @contextmanager
 def without_rows(table: str, where: str) -> Iterator[None]:
     """What protects tables that may only grow is off for this connection alone."""
-    with psycopg.connect(settings().database_url("flightdeck").rpartition("/")[0] + "/warehouse", autocommit=True) as connection:
+    with psycopg.connect(settings().database_url("flightdeck", database="warehouse"), autocommit=True) as connection:
         connection.execute("set session_replication_role = replica")
         connection.execute(f"create temp table kept as select * from {table} where {where}".encode())
         connection.execute(f"delete from {table} where {where}".encode())

@@ -46,7 +46,7 @@ def test_everything_is_on_the_page_and_each_link_leads_somewhere(database: str) 
     with connect() as connection:
         connection.execute("insert into quarantine.rows (source_table, partition_key, row, expectation) values ('weather', %s, '{}', 'x')", (KEY,))
     text = catalog.build().read_text()
-    with psycopg.connect(settings().database_url("flightdeck").rpartition("/")[0] + "/warehouse", autocommit=True) as own:
+    with psycopg.connect(settings().database_url("flightdeck", database="warehouse"), autocommit=True) as own:
         own.execute("set session_replication_role = replica")
         own.execute("delete from quarantine.rows where partition_key = %s", (KEY,))
         own.execute("delete from ops.ledger where partition_key = %s", (KEY,))

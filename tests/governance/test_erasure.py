@@ -37,7 +37,7 @@ def flightdeck(*arguments: str, told: str = "") -> subprocess.CompletedProcess[s
 def others() -> dict[str, str]:
     found = {}
     for name in ("warehouse", "vault"):
-        with psycopg.connect(settings().database_url("flightdeck").rpartition("/")[0] + f"/{name}") as connection:
+        with psycopg.connect(settings().database_url("flightdeck", database=name)) as connection:
             for (table,) in connection.execute(TABLES).fetchall():
                 found[f"{name}.{table}"] = connection.execute(OTHERS.format(table).encode()).fetchone()[0]  # type: ignore[index]
     # of these two the canary's rows are gone, and have no mark
@@ -89,7 +89,7 @@ def planted(database: str, tmp_path: Path) -> Iterator[dict[str, Any]]:
     attempt.outputs = {"release": {"model_version": 77, "artifact": "1/models/m-77/artifacts/model.lgb", "snapshot": {KEY: md5}, "sha256": "77"}}
     attempt.record("done")
     yield places
-    with psycopg.connect(settings().database_url("flightdeck").rpartition("/")[0] + "/warehouse", autocommit=True) as connection:
+    with psycopg.connect(settings().database_url("flightdeck", database="warehouse"), autocommit=True) as connection:
         connection.execute("set session_replication_role = replica")
         for table in ("quarantine.rows", "ops.alerts", "ops.ledger"):
             connection.execute(f"delete from {table} where partition_key in (%s, 'all')".encode(), (KEY,))

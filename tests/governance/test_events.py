@@ -57,7 +57,7 @@ def rows(database: str) -> Iterator[None]:
     attempt.record("failed")
     yield
     # no other test is to take the month for one that is published
-    with psycopg.connect(settings().database_url("flightdeck").rpartition("/")[0] + "/warehouse", autocommit=True) as own:
+    with psycopg.connect(settings().database_url("flightdeck", database="warehouse"), autocommit=True) as own:
         own.execute("set session_replication_role = replica")
         own.execute("delete from ops.ledger where partition_key in (%s, %s)", (KEY, ledger.WHOLE))
 
