@@ -31,6 +31,18 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(HOME, ignore_errors=True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def unchanged() -> Iterator[None]:
+    """A file's tests leave no setting behind for those after them."""
+    before = _set()
+    yield
+    assert _set() == before
+
+
+def _set() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(("FLIGHTDECK_", "AWS_"))}
+
+
 @pytest.fixture(scope="session", autouse=True)
 def home() -> Iterator[Path]:
     """The state folder of this run; whatever was started in it is stopped at the end."""

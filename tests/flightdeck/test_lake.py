@@ -86,9 +86,9 @@ def partitions(database: str) -> Iterator[None]:
 @pytest.fixture
 def lake(partitions: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty lake in a folder whose name has a blank, and two published partitions."""
-    with monkeypatch.context() as patch:
-        _set(patch, str(tmp_path / "the lake"))
-        yield tmp_path / "the lake"
+    _set(monkeypatch, str(tmp_path / "the lake"))
+    yield tmp_path / "the lake"
+    monkeypatch.undo()
     settings.cache_clear()
 
 
@@ -97,14 +97,14 @@ def s3(partitions: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The same lake behind an S3 server on loopback, named by the variables that the tools themselves read; a client of it."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
-    with monkeypatch.context() as patch:
-        address = "http://{}:{}".format(*server.get_host_and_port())
-        for name, value in {"ENDPOINT_URL": address, "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "us-east-1"}.items():
-            patch.setenv(f"AWS_{name}", value)
-        _set(patch, "s3://warehouse/marts")
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="warehouse")
-        yield client
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    for name, value in {"ENDPOINT_URL": address, "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    _set(monkeypatch, "s3://warehouse/marts")
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="warehouse")
+    yield client
+    monkeypatch.undo()
     settings.cache_clear()
     server.stop()
 
