@@ -9,10 +9,10 @@ from typing import Any
 
 from airflow.sdk import CronPartitionTimetable, dag, task
 
-from flightdeck.orchestration import MONTHLY, RAW, defaults
+from flightdeck.orchestration import CLOSED, RAW, defaults
 
 
-@dag(schedule=CronPartitionTimetable(**MONTHLY), tags=["data"], doc_md=__doc__, **defaults(2))
+@dag(schedule=CronPartitionTimetable(**CLOSED), tags=["data"], doc_md=__doc__, **defaults(2))
 def ingest() -> None:
     @task
     def load(dag_run: Any = None) -> dict[str, Any]:

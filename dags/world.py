@@ -8,10 +8,10 @@ from typing import Any
 
 from airflow.sdk import CronPartitionTimetable, dag, task
 
-from flightdeck.orchestration import MONTHLY, AwaitLedger, defaults
+from flightdeck.orchestration import CLOSED, AwaitLedger, defaults
 
 
-@dag(schedule=CronPartitionTimetable(**MONTHLY), tags=["world"], doc_md=__doc__, **defaults(2))
+@dag(schedule=CronPartitionTimetable(**CLOSED), tags=["world"], doc_md=__doc__, **defaults(2))
 def world() -> None:
     earlier = AwaitLedger(task_id="await_earlier", earlier="deploy", own=["plan"])
 

@@ -14,6 +14,7 @@ from typing import Any
 logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
 
 import great_expectations as gx  # noqa: E402
+import great_expectations.expectations as gxe  # noqa: E402
 import yaml  # noqa: E402
 from great_expectations.data_context.types.base import DataContextConfig  # noqa: E402
 from great_expectations.datasource.fluent.interfaces import TestConnectionError  # noqa: E402
@@ -90,7 +91,11 @@ def trial(schema: str, table: str, view: str, key: str) -> Outcome:
 
 def _suite_of(schema: str, table: str) -> list[Any]:
     expectations: list[Any] = import_module(f"expectations.suites.{schema}_{table}").EXPECTATIONS
-    return expectations
+    bounds = settings().expected_rows.get(f"{schema}.{table}")
+    if bounds is None:
+        return expectations
+    rows = gxe.ExpectTableRowCountToBeBetween(min_value=bounds[0], max_value=bounds[1], meta={"then": "stop"})
+    return [rows, *(each for each in expectations if not isinstance(each, gxe.ExpectTableRowCountToBeBetween))]
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def replay(first: str, last: str | None, skip_published: bool, from_raw: bool, w
     from monitoring.year import months, sentence, worth
 
     keys = partitions.span(f"{first}..{last}" if last else first)
-    if outside := [key for key in keys if not world.FIRST <= key <= world.LAST]:
+    if outside := [key for key in keys if not world.FIRST <= key[:7] <= world.LAST]:
         raise click.UsageError(f"{outside[0]} is outside of what the world has: {world.FIRST}..{world.LAST}")
     begun = time.monotonic()
     with Progress() as progress:

@@ -13,6 +13,7 @@ from airflow.sdk import Asset, BaseOperator
 from airflow.triggers.base import BaseTrigger, StartTriggerArgs, TaskSuccessEvent, TriggerEvent
 
 from flightdeck.parameters import parameters
+from flightdeck.partitions import FORMATS
 from flightdeck.settings import settings
 
 # One asset for each consumer: a consumer of several can be left waiting with a half-filled key.
@@ -24,9 +25,17 @@ VERDICT = Asset("verdict", uri="flightdeck://ledger/gate", group="learning")
 # seconds for which a look at the ledger serves all that wait
 FRESH = 0.3
 MOST_WAITING = timedelta(hours=12)
-# A month's run comes when the month has closed, a plan's run before the month begins.
-MONTHLY = {"cron": "0 0 3 * *", "timezone": settings().timezone, "run_offset": -1, "key_format": "%Y-%m"}
-PLANNED = MONTHLY | {"cron": "0 0 20 * *", "run_offset": 1}
+# A partition's run comes when it has closed, a plan's run before it begins: (cron and how many of its times before, and the same of a plan).
+DAYS = math.ceil(settings().close_after_hours / 24)
+WHEN: dict[str, tuple[tuple[str, int], tuple[str, int]]] = {
+    "month": ((f"0 0 {1 + DAYS} * *", -1), ("0 0 20 * *", 1)),
+    "day": (("0 0 * * *", -1 - DAYS), ("0 0 * * *", 1)),
+    "hour": (("0 * * * *", -1 - settings().close_after_hours), ("0 * * * *", 1)),
+}
+CLOSED, PLANNED = (
+    {"cron": cron, "timezone": settings().timezone, "run_offset": offset, "key_format": FORMATS[settings().partitions]}
+    for cron, offset in WHEN[settings().partitions]
+)
 # What stands outside of the loop, and goes before it: it takes a moment, and says that tasks run at all.
 EVERY_TWO_MINUTES: dict[str, Any] = {
     "schedule": timedelta(minutes=2),

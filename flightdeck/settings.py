@@ -4,6 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,9 +50,16 @@ class Settings(BaseSettings):
     port_reports: int = 8090
     port_world: int = 8100
     port_postgres: int = 5442
-    # Partitions are calendar months in this zone, and close this many hours after their end.
+    # Partitions are calendar months (or days, or hours) in this zone, and close this many hours after their end.
+    partitions: Literal["month", "day", "hour"] = "month"
     timezone: str = "America/New_York"
     close_after_hours: int = 48
+    # Fewest and most rows of a table's partition, instead of what its suite says, such as {"landing.TABLE": [400, 1500]} for days.
+    expected_rows: dict[str, tuple[int, int]] = {}
+    # For so many days after its closing a partition's sources are asked what came late.
+    late_days: int = 1100
+    # How many times the worked example's world has each of its rows: 10 for a year ten times as large; read when its sources are first filled.
+    world_scale: int = Field(default=1, ge=1, le=100)
     # The module that reads a source instead of ours, by source, such as {"stations": "ingestion.adapters.singer"}.
     sources: dict[str, str] = {}
     # The stages that must have ended for a partition before it is monitored; without the replayed world: [].

@@ -5,6 +5,7 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from datetime import UTC, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from psycopg import sql
 
 from flightdeck import ledger
 from flightdeck.airflow_api import Airflow
+from flightdeck.partitions import partition
 from flightdeck.settings import ROOT, settings
 from flightdeck.warehouse import Connection, connect, lock
 
@@ -61,21 +63,30 @@ def build(key: str | None, among: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def publish(handed: dict[str, Any]) -> None:
-    """Let readers at the partition that was built and checked; the next one is reopened when what it was built from has changed."""
+    """Let readers at the partition that was built and checked; the next ones are reopened when what they were built from has changed."""
     with ledger.step(ledger.Attempt(**handed)) as attempt, connect() as connection, connection.transaction():
         attempt.claim(connection)
-        following = [key for key in ledger.published() if key > attempt.key]
-        if attempt.facts["carried_changed"] and following:
-            attempt.outputs["reopened"] = following[0]
-            ledger.reopen(connection, "transform", following[0], {}, {"built_from": attempt.key})
+        if attempt.facts["carried_changed"] and (reached := _reached(attempt.key)):
+            attempt.outputs["reopened"] = reached
+            for key in reached:
+                ledger.reopen(connection, "transform", key, {}, {"built_from": attempt.key})
         attempt.record("published", connection)
 
 
 def rebuild_next(key: str) -> None:
-    """Start the run of the partition that publishing `key` has reopened, if any."""
+    """Start the runs of the partitions that publishing `key` has reopened, if any."""
     done = ledger.last("transform", key)
-    if done and (following := done["outputs"].get("reopened")):
-        Airflow().trigger("transform", following)
+    for reopened in done["outputs"].get("reopened", []) if done else []:
+        Airflow().trigger("transform", reopened)
+
+
+def _reached(key: str) -> list[str]:
+    """The published partitions that are built on what `key` hands on: the next one, which hands on in its turn, and others that look back as far."""
+    later = [each for each in ledger.published() if each > key]
+    if not later:
+        return []
+    until = partition(key).end.astimezone(UTC) + timedelta(hours=max(node.config.meta.get("reaches_hours", 0) for node in _carrying()))
+    return [each for each in later if each == later[0] or partition(each).start.astimezone(UTC) < until]
 
 
 def plan(key: str | None, among: tuple[str, ...] = ()) -> None:
@@ -114,10 +125,13 @@ def _carried(connection: Connection, key: str) -> dict[str, str | None]:
     return sums
 
 
-@lru_cache
 def _handed_on() -> list[tuple[str, str]]:
-    nodes = _parsed().nodes.values()
-    return sorted((node.schema, node.alias) for node in nodes if node.resource_type == "model" and CARRIED in node.tags)
+    return sorted((node.schema, node.alias) for node in _carrying())
+
+
+@lru_cache
+def _carrying() -> list[Any]:
+    return [node for node in _parsed().nodes.values() if node.resource_type == "model" and CARRIED in node.tags]
 
 
 def prepare(among: tuple[str, ...] = ()) -> None:

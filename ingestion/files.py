@@ -39,6 +39,14 @@ def read(path: Path, table: str, source: str, reading: Reading) -> pa.Table:
     return rows.select(names).append_column("partition_key", pa.array([reading.partition.key] * len(rows), pa.string()))
 
 
+def of_partition(rows: pa.Table, reading: Reading) -> pa.Table:
+    """Of a month's file, the rows of the partition where that is a part of the month; those that do not say are kept, for the checks to find."""
+    for name in ("day", "hour"):
+        if name in reading.partition.fields:
+            rows = rows.filter(pc.fill_null(pc.equal(rows[name], reading.partition.fields[name]), True))
+    return rows
+
+
 def _rows(content: bytes, table: str, place: str, header: list[str], reading: Reading) -> pa.Table:
     types = arrow_types(table)
     try:

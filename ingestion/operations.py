@@ -1,4 +1,4 @@
-"""The operations database → landing.flights: a SQL table, read by month and by what was recorded at `as_of`, one arrow table a chunk."""
+"""The operations database → landing.flights: a SQL table, read by partition and by what was recorded at `as_of`, one arrow table a chunk."""
 
 import re
 from collections.abc import Iterator
@@ -21,10 +21,8 @@ CHUNK_ROWS = 100_000
 COLUMNS = """
 select attname, format_type(atttypid, null), not attnotnull from pg_attribute
 where attrelid = 'flights'::regclass and attnum > 0 and not attisdropped order by attnum"""
-# The month is cut by local schedule: by time_hour (UTC) both its ends would be wrong.
-MONTH = "year = %(year)s and month = %(month)s and recorded_at <= %(as_of)s"
-READ = f"copy (select {{columns}} from flights where {MONTH}) to stdout (format csv)"
-CHANGED = f"select count(*) from flights where {MONTH} and recorded_at > %(after)s"
+READ = "copy (select {columns} from flights where {rows}) to stdout (format csv)"
+CHANGED = "select count(*) from flights where {rows} and recorded_at > %(after)s"
 # The database's types: those of the contracts, what holds the same, and what a column that evolves may come with; any other is taken over as text.
 TYPES = ARROW | {
     "smallint": ARROW["integer"], "bigint": ARROW["integer"], "real": ARROW["double precision"], "character varying": ARROW["text"],
@@ -49,7 +47,7 @@ def changed(partition: Partition, after: datetime, as_of: datetime) -> int:
     """Rows of the partition that were recorded after `after` and up to `as_of`: late ones and corrections."""
     try:
         with _connect() as connection:
-            row = connection.execute(CHANGED.encode(), _values(partition, as_of) | {"after": after}).fetchone()
+            row = connection.execute(sql.SQL(CHANGED).format(rows=_rows(partition)), partition.fields | {"as_of": as_of, "after": after}).fetchone()
             return int(row[0]) if row else 0
     except psycopg.Error as error:
         raise SourceError(f"operations, changes of flights: {error}") from error
@@ -60,8 +58,10 @@ def _connect() -> psycopg.Connection[Any]:
     return psycopg.connect(settings().database_url("source_reader"), client_encoding="utf8", options="-c timezone=UTC -c datestyle=ISO")
 
 
-def _values(partition: Partition, as_of: datetime) -> dict[str, Any]:
-    return {"year": partition.start.year, "month": partition.start.month, "as_of": as_of}
+def _rows(partition: Partition) -> sql.Composable:
+    """The partition is cut by local schedule: by time_hour (UTC) both its ends would be wrong."""
+    fields = [sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in partition.fields]
+    return sql.SQL(" and ").join([*fields, sql.SQL("recorded_at <= %(as_of)s")])
 
 
 def _schema(reading: Reading, found: dict[str, tuple[str, bool]]) -> pa.Schema:
@@ -77,15 +77,16 @@ def _schema(reading: Reading, found: dict[str, tuple[str, bool]]) -> pa.Schema:
 
 
 def _read(connection: psycopg.Connection[Any], reading: Reading, found: dict[str, tuple[str, bool]]) -> Iterator[pa.Table]:
-    """The month's rows by COPY: none of them is a Python object on the way."""
+    """The partition's rows by COPY: none of them is a Python object on the way."""
     schema = _schema(reading, found)
     parsing = pa.csv.ParseOptions(newlines_in_values=True)
     # COPY leaves a null empty, and quotes a string that is
     converting = pa.csv.ConvertOptions(
         column_types=schema, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False, true_values=["t"], false_values=["f"]
     )
-    query = sql.SQL(READ).format(columns=sql.SQL(", ").join(sql.Identifier(name) if name in found else sql.NULL for name in schema.names))
-    with connection.cursor().copy(query, _values(reading.partition, reading.as_of)) as copy:
+    columns = sql.SQL(", ").join(sql.Identifier(name) if name in found else sql.NULL for name in schema.names)
+    query = sql.SQL(READ).format(columns=columns, rows=_rows(reading.partition))
+    with connection.cursor().copy(query, reading.partition.fields | {"as_of": reading.as_of}) as copy:
         # PostgreSQL sends each row as a block of its own
         while content := b"".join(islice(copy, CHUNK_ROWS)):
             # one block, however long a row may be

@@ -37,7 +37,7 @@ def resources(reading: Reading) -> list[Any]:
 
 def changed(partition: Partition, after: datetime, as_of: datetime) -> int:
     """Observations of the partition that were recorded after `after` and up to `as_of`: late ones and corrections."""
-    parameters = {"month": partition.key, "after": _utc(after), "as_of": _utc(as_of)}
+    parameters = _when(partition) | {"after": _utc(after), "as_of": _utc(as_of)}
     with _client() as client:
         body = _get(client, "/weather/changes", parameters, f"stations, changes of {partition.key}")
     if not isinstance(body, dict) or not isinstance(body.get("rows"), int):
@@ -47,6 +47,11 @@ def changed(partition: Partition, after: datetime, as_of: datetime) -> int:
 
 def _client() -> httpx.Client:
     return httpx.Client(base_url=settings().url("world"), timeout=30, transport=httpx.HTTPTransport(retries=2))
+
+
+def _when(partition: Partition) -> dict[str, Any]:
+    """What is asked for: a month, or a day or hour of it."""
+    return {"month": f"{partition.start:%Y-%m}"} | {name: value for name, value in partition.fields.items() if name in ("day", "hour")}
 
 
 def _utc(time: datetime) -> str:
@@ -70,7 +75,7 @@ def _get(client: httpx.Client, path: str, parameters: dict[str, Any], place: str
 def _page(client: httpx.Client, reading: Reading, page: int) -> dict[str, Any]:
     key = reading.partition.key
     place = f"stations, page {page} of {key}"
-    body = _get(client, "/weather", {"month": key, "as_of": _utc(reading.as_of), "page": page, "limit": PAGE_ROWS}, place)
+    body = _get(client, "/weather", _when(reading.partition) | {"as_of": _utc(reading.as_of), "page": page, "limit": PAGE_ROWS}, place)
     wanted = {"data": list, "page": int, "pages": int, "total": int}
     if not isinstance(body, dict) or any(not isinstance(body.get(name), kind) for name, kind in wanted.items()) or body["page"] != page:
         raise SourceError(f"{place}: not a page; expected data, page {page}, pages and total, got {str(body)[:200]}")

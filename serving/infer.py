@@ -14,6 +14,8 @@ from starlette.responses import JSONResponse
 from starlette.types import Scope
 
 from flightdeck.parameters import parameters
+from flightdeck.partitions import EXAMPLES
+from flightdeck.settings import settings
 from ml.features import FEATURES, MISSING
 from serving import app as service
 from serving.answer import Asking, Part
@@ -29,6 +31,7 @@ INPUTS = [{"name": "features", "datatype": "FP64", "shape": [-1, len(FEATURES)]}
 KINDS: dict[Literal["probability", "label", "prediction_id"], str] = {"probability": "FP64", "label": "BOOL", "prediction_id": "BYTES"}
 OUTPUTS = [{"name": name, "datatype": kind, "shape": [-1]} for name, kind in KINDS.items()]
 DECODER = msgspec.json.Decoder(InferRequest)
+KEY_LENGTH = len(EXAMPLES[settings().partitions])
 
 
 class Infer(service.Answering):
@@ -40,8 +43,8 @@ class Infer(service.Answering):
         size = len(body) if head is None else _size(head, len(body))
         request = read(DECODER, body[:size])
         rows, entities = tensors(request.inputs, memoryview(body)[size:])
-        # its partition is that of the time of asking, of which the text begins with year and month
-        asked = [about(row, entity, asking.at[:7]) for row, entity in zip(rows, entities, strict=True)]
+        # its partition is that of the time of asking, of which the text begins like a key
+        asked = [about(row, entity, asking.at[:KEY_LENGTH]) for row, entity in zip(rows, entities, strict=True)]
         found = await service.give(service.follower.now, body, asked, asking, version)
         content, headers = respond(request, found)
         return content, found, headers

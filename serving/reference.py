@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from psycopg.rows import tuple_row
 
+from flightdeck.partitions import key_of
 from flightdeck.settings import settings
 from flightdeck.warehouse import Connection
 from ml.features import PLANNED, calendar, from_request
@@ -136,7 +137,7 @@ class Reference:
             if len(self.moments) >= MOST_MOMENTS:
                 self.moments.clear()
             hour = departure.replace(minute=0, second=0, microsecond=0, tzinfo=ZONE).astimezone(UTC)
-            key = departure.strftime("%Y-%m")
+            key = key_of(departure)
             found = Moment(f"{hour:%Y-%m-%dT%H:%M:%SZ}", key, self.history_key(key), calendar(departure, self.holidays))
             self.moments[departure] = found
         return found

@@ -1,4 +1,7 @@
-"""The weather stations' REST API: GET /weather?month=2013-01&as_of=2013-02-03T05:00:00Z&page=1&limit=1000, and what changed since."""
+"""The weather stations' REST API: GET /weather?month=2013-01&as_of=2013-02-03T05:00:00Z&page=1&limit=1000, and what changed since.
+
+`day` and `hour` beside the month ask for a part of it.
+"""
 
 import json
 from datetime import datetime
@@ -26,11 +29,11 @@ class Answer(JSONResponse):
         return json.dumps(content).encode()
 
 
-def _number(request: Request, name: str, default: int, most: int) -> int:
+def _number(request: Request, name: str, default: int, most: int, least: int = 1) -> int:
     text = request.query_params.get(name, str(default))
     # Python refuses to read thousands of digits, with an error of its own
-    if not text.isdecimal() or len(text) > len(str(most)) or not 1 <= int(text) <= most:
-        raise HTTPException(400, f"{name} must be a number from 1 to {most}")
+    if not text.isdecimal() or len(text) > len(str(most)) or not least <= int(text) <= most:
+        raise HTTPException(400, f"{name} must be a number from {least} to {most}")
     return int(text)
 
 
@@ -47,12 +50,18 @@ def _times(request: Request, *names: str) -> list[datetime]:
     return times
 
 
+def _part(request: Request) -> dict[str, int]:
+    """The day, and its hour, that rows have to be of."""
+    return {name: _number(request, name, 0, most, least) for name, most, least in (("day", 31, 1), ("hour", 23, 0)) if name in request.query_params}
+
+
 async def observations(request: Request) -> JSONResponse:
     """One page of a month's observations that were published by `as_of`, in all versions known by then."""
     (as_of,) = _times(request, "as_of")
     month, limit, page = request.query_params["month"], _number(request, "limit", 1000, 10_000), _number(request, "page", 1, 100_000)
+    part = _part(request)
     await api_faults.hinder(month)
-    known = [row for row in api_faults.rows(month) if row["recorded_at"] <= as_of]
+    known = [row for row in api_faults.rows(month) if row["recorded_at"] <= as_of and part.items() <= row.items()]
     pages, total = api_faults.pages(month, known, limit)
     sent = pages[page - 1] if page <= len(pages) else []
     data = [row | {name: row[name].isoformat() for name in ("time_hour", "recorded_at")} for row in sent]
@@ -62,8 +71,9 @@ async def observations(request: Request) -> JSONResponse:
 async def changes(request: Request) -> JSONResponse:
     """How many of a month's rows were published after `after` and by `as_of`."""
     after, as_of = _times(request, "after", "as_of")
-    await api_faults.hinder(request.query_params["month"])
-    return Answer({"rows": sum(after < row["recorded_at"] <= as_of for row in api_faults.rows(request.query_params["month"]))})
+    month, part = request.query_params["month"], _part(request)
+    await api_faults.hinder(month)
+    return Answer({"rows": sum(after < row["recorded_at"] <= as_of and part.items() <= row.items() for row in api_faults.rows(month))})
 
 
 async def health(_: Request) -> JSONResponse:

@@ -3,9 +3,11 @@
 from typing import Any
 
 import psycopg
+import pyarrow as pa
+import pyarrow.csv
 
 from flightdeck.settings import settings
-from world.data import flights_csv
+from world.data import copies, flights
 
 TABLE = """
 create table flights (
@@ -28,13 +30,20 @@ def load() -> int:
     with psycopg.connect(settings().database_url("world")) as connection:
         if not _one(connection, "select to_regclass('flights') is not null"):
             connection.execute(TABLE)
-            with connection.cursor().copy(f"copy flights ({COLUMNS}) from stdin (format csv, header, null 'NA')".encode()) as copy:
-                copy.write(flights_csv())
-            connection.execute(RECORDED)
+            fill(connection)
             connection.execute("alter table flights alter recorded_at set not null")
             connection.execute("create index on flights (year, month)")
             connection.execute("grant select on flights to source_reader")
         return int(_one(connection, "select count(*) from flights"))
+
+
+def fill(connection: psycopg.Connection[Any]) -> int:
+    """All flights, the enlarged world's too, into the empty table; returns their number."""
+    with connection.cursor().copy(f"copy flights ({COLUMNS}) from stdin (format csv)".encode()) as copy:
+        for table in copies(flights().select(COLUMNS.split(", "))):
+            pa.csv.write_csv(table, content := pa.BufferOutputStream(), pa.csv.WriteOptions(include_header=False))
+            copy.write(content.getvalue())
+    return connection.execute(RECORDED).rowcount
 
 
 def _one(connection: psycopg.Connection[Any], query: str) -> Any:

@@ -18,4 +18,8 @@ def drop() -> None:
     scratch.mkdir(parents=True)
     for name in ("planes", "airports", "airlines"):
         shutil.copyfile(folder() / f"{name}.csv", scratch / f"{name}.csv")
+    with (scratch / "planes.csv").open("a") as planes:
+        rows = (folder() / "planes.csv").read_text().splitlines()[1:]
+        for copy in range(1, settings().world_scale):
+            planes.writelines(f"{row.replace(tail, f'{tail}-{copy}', 1)}\n" for row in rows for tail in [row.split(",")[0].strip('"')])
     scratch.rename(target)

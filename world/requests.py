@@ -11,7 +11,7 @@ import httpx
 import pyarrow.compute as pc
 
 from flightdeck.settings import settings
-from world.data import flights, weather
+from world.data import month, weather
 
 # who asks at once; while one waits for its answer, the other writes its question
 CLIENTS = 2
@@ -50,12 +50,12 @@ def send(key: str, purpose: str = "replay") -> dict[str, Any]:
 
 
 def batches(key: str) -> Iterator[tuple[datetime, list[dict[str, Any]]]]:
-    """(time of asking, instances) for each departure hour of the month, in order."""
-    year, month = map(int, key.split("-"))
-    table = flights()
-    table = table.filter(pc.and_(pc.equal(table["year"], year), pc.equal(table["month"], month)))
+    """(time of asking, instances) for each departure hour of a month, or of its day or hour (YYYY-MM-DDTHH), in order."""
+    table, part = month(int(key[5:7])), (("day", key[8:10]), ("hour", key[11:13]))
+    for name, value in part:
+        table = table.filter(pc.equal(table[name], int(value))) if value else table
     rows = table.sort_by([("time_hour", "ascending"), ("carrier", "ascending"), ("flight", "ascending")]).to_pylist()
-    newest = _observations(key)
+    newest = _observations(key[:7])
     for hour, group in groupby(rows, key=lambda row: row["time_hour"].replace(tzinfo=UTC)):
         yield hour - LEAD, [_instance(row, newest(row["origin"], hour - LEAD)) for row in group]
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from flightdeck.settings import settings
-from world.data import flights
+from world.data import month as flights_of
 
 LEAD = timedelta(days=14)
 YEAR = 2013
@@ -40,8 +40,7 @@ def publish() -> None:
 
 
 def _planned(month: int, published: date) -> pa.Table:
-    table = flights().select(COLUMNS)
-    table = table.filter(pc.equal(table["month"], month)).sort_by(ORDER)
+    table = flights_of(month).select(COLUMNS).sort_by(ORDER)
     times = pc.strftime(table["time_hour"], "%Y-%m-%dT%H:%M:%SZ")
     table = table.set_column(COLUMNS.index("time_hour"), "time_hour", times)
     return table.append_column("published_at", pa.array([f"{published}T00:00:00Z"] * len(table)))

@@ -2,6 +2,10 @@
 
 {% macro in_partition(column="partition_key") %}{{ column }} = '{{ var("partition") }}'{% endmacro %}
 
+{# Where the partition begins and ends on local clocks: of YYYY-MM, YYYY-MM-DD or YYYY-MM-DDTHH. #}
+{% macro partition_start() %}'{{ var("partition") ~ "0000-01-01T00:00"[var("partition") | length:] }}'::timestamp{% endmacro %}
+{% macro partition_end() %}{{ partition_start() }} + interval '1 {{ {7: "month", 10: "day"}.get(var("partition") | length, "hour") }}'{% endmacro %}
+
 {% macro replace_partition() %}
 {% if is_incremental() %}delete from {{ this }} where {{ in_partition() }}{% endif %}
 {% endmacro %}

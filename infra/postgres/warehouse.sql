@@ -9,6 +9,14 @@ create schema if not exists ops authorization worker;
 create schema if not exists personal authorization privacy;
 set role worker;
 
+-- A key is YYYY-MM, YYYY-MM-DD or YYYY-MM-DDTHH, by the setting `partitions`; flightdeck/partitions.py is their twin.
+create or replace function ops.partition_end(key text, zone text) returns timestamptz language sql immutable parallel safe return
+    ((key || substr('0000-01-01T00:00', length(key) + 1))::timestamp
+        + case length(key) when 7 then interval '1 month' when 10 then interval '1 day' else interval '1 hour' end) at time zone zone;
+create or replace function ops.in_partition(key text, y bigint, m bigint, d bigint, h bigint) returns boolean language sql immutable parallel safe return
+    (y, m) = (left(key, 4)::int, substr(key, 6, 2)::int)
+    and (length(key) < 10 or d = nullif(substr(key, 9, 2), '')::int) and (length(key) < 13 or h = nullif(substr(key, 12, 2), '')::int);
+
 -- One row for each state of each attempt of each stage on each partition. Append-only, also for its owner.
 create table if not exists ops.ledger (
     id bigint generated always as identity primary key,

@@ -3,8 +3,8 @@ select
     t.ctid::text as row_id,
     concat(to_char(time_hour at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), '/', carrier, '/', flight) as entity_id,
     num_nulls(year, month, day, sched_dep_time, sched_arr_time, carrier, flight, origin, dest, distance, hour, minute, time_hour, published_at) as required_nulls,
-    date_part('epoch', (to_date(partition_key, 'YYYY-MM') + interval '1 month') at time zone zone - time_hour) / 3600 as hours_before_end,
-    (year, month) = (left(partition_key, 4)::int, right(partition_key, 2)::int) as in_partition,
+    date_part('epoch', ops.partition_end(partition_key, zone) - time_hour) / 3600 as hours_before_end,
+    ops.in_partition(partition_key, year, month, day, hour) as in_partition,
     time_agrees,
     published_at < time_hour as planned_ahead,
     t.*

@@ -134,7 +134,7 @@ def test_a_changed_history_reopens_the_next_partition_and_an_equal_one_does_not(
         assert following not in ledger.reopened()
         one = query("select entity_id, air_time from raw.flights where partition_key = %s order by entity_id limit 1", small)[0]
         query("update raw.flights set air_time = air_time + 7 where entity_id = %s returning 1", one["entity_id"])
-        assert transform(small)["outputs"] == {"reopened": following}
+        assert transform(small)["outputs"] == {"reopened": [following]}
         assert following in ledger.reopened()
         assert following in ledger.standing().unfinished_before("transform", "2015-03")
         transform(following)

@@ -1,11 +1,17 @@
 """Partition keys: what is one, what runs forward, and when a month closes."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
-from flightdeck.partitions import InvalidPartition, partition, span
+from flightdeck.partitions import FORMATS, InvalidPartition, following, key_of, partition, span
+from flightdeck.settings import settings
+from flightdeck.warehouse import query
 
 
 @pytest.mark.parametrize(
@@ -63,3 +69,79 @@ def test_a_span_runs_forward_only() -> None:
 def test_a_span_needs_one_month_or_two(months: str) -> None:
     with pytest.raises(InvalidPartition, match="expected a month like 2013-01"):
         span(months)
+
+
+@pytest.fixture
+def grain(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    def choose(name: str) -> None:
+        monkeypatch.setenv("FLIGHTDECK_PARTITIONS", name)
+        settings.cache_clear()
+
+    yield choose
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def test_days_and_hours_are_partitions_by_a_setting(grain: Callable[[str], None]) -> None:
+    grain("day")
+    assert span("2013-02-27..2013-03-02") == ["2013-02-27", "2013-02-28", "2013-03-01", "2013-03-02"]
+    found = partition("2013-03-10")
+    assert (found.end.astimezone(UTC) - found.start.astimezone(UTC), found.fields) == (timedelta(hours=23), {"year": 2013, "month": 3, "day": 10})
+    assert found.closes == datetime.fromisoformat("2013-03-13T04:00+00:00")
+    for wrong in ("2013-02", "2013-02-30", "2013-02-03T04", "2013-2-03"):
+        with pytest.raises(InvalidPartition, match="expected a day like 2013-01-31"):
+            partition(wrong)
+    grain("hour")
+    assert span("2013-12-31T22..2014-01-01T01") == ["2013-12-31T22", "2013-12-31T23", "2014-01-01T00", "2014-01-01T01"]
+    assert partition("2013-03-01T07").fields == {"year": 2013, "month": 3, "day": 1, "hour": 7}
+    with pytest.raises(InvalidPartition, match="expected a hour like 2013-01-31T07"):
+        partition("2013-03-01")
+
+
+def test_an_hour_that_clocks_skip_is_none_and_one_that_they_repeat_is_one(grain: Callable[[str], None]) -> None:
+    grain("hour")
+    assert following("2013-03-10T01") == "2013-03-10T03"
+    with pytest.raises(InvalidPartition, match="clocks in America/New_York skipped that hour"):
+        partition("2013-03-10T02")
+    repeated = partition("2013-11-03T01")
+    assert repeated.end.astimezone(UTC) - repeated.start.astimezone(UTC) == timedelta(hours=2)
+    keys = span("2013-11-02T22..2013-11-03T04")
+    assert len(keys) == 7
+    assert [partition(key).end.astimezone(UTC) for key in keys[:-1]] == [partition(key).start.astimezone(UTC) for key in keys[1:]]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_warehouse_reads_a_key_as_we_do(database: str, grain: Callable[[str], None], name: str) -> None:
+    grain(name)
+    zone = settings().timezone
+    for moment in (datetime(2013, 3, 9, 23), datetime(2013, 3, 10, 1), datetime(2013, 11, 3, 1), datetime(2013, 12, 31, 23)):  # noqa: DTZ001 (local)
+        found = partition(key_of(moment))
+        (row,) = query("select ops.partition_end(%s, %s) as at", found.key, zone)
+        assert row["at"] == found.end.astimezone(UTC)
+        for other in (moment, moment + timedelta(hours=1), moment + timedelta(days=1), moment + timedelta(days=31)):
+            values = (found.key, other.year, other.month, other.day, other.hour)
+            (row,) = query("select ops.in_partition(%s, %s, %s, %s, %s) as it", *values)
+            assert row["it"] is (key_of(other) == found.key)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "facts", "plan"),
+    [
+        ("month", "2013-02", "2013-03-03T05:00Z", "2013-01-20T05:00Z"),
+        ("day", "2013-02-10", "2013-02-13T05:00Z", "2013-02-09T05:00Z"),
+        ("hour", "2013-02-10T07", "2013-02-12T13:00Z", "2013-02-10T11:00Z"),
+    ],
+)
+def test_a_run_comes_when_its_partition_has_closed_a_plan_s_before_it_begins(name: str, key: str, facts: str, plan: str) -> None:
+    """In a process of its own, as the DAG files read the setting once."""
+    code = (
+        "import sys\nfrom pendulum import parse\nfrom airflow.timetables.trigger import CronPartitionTimetable\n"
+        "from flightdeck.orchestration import CLOSED, PLANNED\n"
+        "for when, at in ((CLOSED, sys.argv[1]), (PLANNED, sys.argv[2])):\n"
+        "    print(CronPartitionTimetable(**when)._get_partition_info(parse(at))[1])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, facts, plan], capture_output=True, text=True, env=os.environ | {"FLIGHTDECK_PARTITIONS": name}, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line == key] == [key, key], done.stdout

@@ -7,9 +7,11 @@ with weather as (
 last_day as (
 
     select * from weather
+    -- of a month; of a day or an hour, all that there is
     where
-        observed_at
-        >= ((partition_key || '-01')::date + interval '1 month' - interval '26 hours') at time zone '{{ var("timezone") }}'
+        length(partition_key) > 7
+        or observed_at
+        >= ((substr(partition_key, 1, 7) || '-01')::date + interval '1 month' - interval '26 hours') at time zone '{{ var("timezone") }}'
 
 )
 

@@ -13,8 +13,8 @@ hours as (
         hours.hour
     from stations
     cross join lateral generate_series(
-        ('{{ var("partition") }}-01'::date)::timestamp at time zone '{{ var("timezone") }}',
-        ('{{ var("partition") }}-01'::date + interval '1 month') at time zone '{{ var("timezone") }}' - interval '1 hour',
+        ({{ partition_start() }}) at time zone '{{ var("timezone") }}',
+        ({{ partition_end() }}) at time zone '{{ var("timezone") }}' - interval '1 hour',
         interval '1 hour'
     ) as hours (hour)
 
