@@ -10,7 +10,7 @@ from flightdeck import deployments, ledger, site
 from flightdeck.metrics import by_segment, scores
 from flightdeck.metrics import estimate as expected
 from flightdeck.parameters import parameters
-from flightdeck.partitions import following, partition
+from flightdeck.partitions import partition
 from flightdeck.settings import settings
 from flightdeck.warehouse import query, table
 from ml.features import FEATURES, SEGMENTED, segments
@@ -112,8 +112,9 @@ def _scores(rows: pd.DataFrame) -> dict[str, Any]:
 def frozen(key: str, as_of: datetime) -> dict[str, Any] | None:
     """What the model that was deployed at the end of `monitor.frozen_after`, and never replaced, would have done on the same instances."""
     since = parameters()["monitor"]["frozen_after"]
-    deployed = deployments.champion(before=since and following(since))
-    if not since or key <= since or not deployed:
+    # a month may be named where partitions are its days: all that begin like it are in it
+    deployed = deployments.champion(before=since and f"{since}~")
+    if not since or key < f"{since}~" or not deployed:
         return None
     rows = table(COMPARED, key, as_of).to_pandas()
     if rows.empty or deployed["release"]["features"] != FEATURES:

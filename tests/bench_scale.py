@@ -123,7 +123,8 @@ def raw(folder: Path, times: int) -> None:
     from ingestion.contract import arrow_types
     from world import data
 
-    settings().__dict__["world_scale"] = times
+    os.environ["FLIGHTDECK_WORLD_SCALE"] = str(times)
+    settings.cache_clear()
     for name in contracts():
         (folder / name).mkdir(parents=True)
 
