@@ -1,6 +1,6 @@
-"""`make scale`: what ten and a hundred times as many rows take, stage by stage on PostgreSQL and by engine; writes scale.json and docs/scale.svg.
+"""`make scale`: what ten and a hundred times as many rows take, stage by stage on PostgreSQL, and the marts on each engine; into scale.json and docs/scale.svg.
 
-python -m tests.bench_scale                        all of it
+python -m tests.bench_scale                        all of it; what scale.json has is left as it is
 python -m tests.bench_scale warehouse              one process with the setting's size: its figures as JSON (what the whole runs)
 python -m tests.bench_scale raw FOLDER TIMES       the year's raw tables as Parquet, without a warehouse
 """
@@ -8,7 +8,10 @@ python -m tests.bench_scale raw FOLDER TIMES       the year's raw tables as Parq
 import gc
 import json
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,15 +25,15 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from flightdeck.partitions import span
 from flightdeck.settings import ROOT, settings
+from tests.adapters.environments import python
 from tests.bench import fresh, measured
 
 KEYS = ["2013-01", "2013-02"]
-YEAR = span("2013-01..2013-12")
 # what the suites expect of a month's rows, a tenth more or less beside the setting's size
+SIZES = {"postgres": [1, 10], "duckdb": [1, 10, 100], "spark": [1, 10, 100]}
+A_MONTH = 24_951
 USUAL = {"landing.flights": (20_000, 40_000), "landing.timetable": (20_000, 40_000), "landing.planes": (3000, 10_000)}
-FIGURE = ROOT / "docs/scale.svg"
 
 
 class Watched(threading.Thread):
@@ -163,17 +166,78 @@ def on_warehouse(times: int) -> dict[str, Any]:
     return found
 
 
+def on_engine(engine: str, times: int, folder: Path) -> dict[str, Any]:
+    """Of the second month's marts, built by a command of its own: its seconds, what of them it only takes to begin, and its memory; and all tables' disk."""
+    rows, place = folder / f"raw-{times}", folder / f"{engine}-{times}"
+    if not rows.exists():
+        subprocess.run([sys.executable, "-m", "tests.bench_scale", "raw", str(rows), str(times)], check=True)
+    command = [str(python(f"dbt_project/engines/requirements-{engine}.lock")), str(ROOT / "dbt_project/engines/build.py"), engine, str(rows), str(place)]
+
+    def build(*keys: str) -> dict[str, float]:
+        process = subprocess.Popen([*command, *keys], cwd=ROOT, env=os.environ | {"SPARK_DRIVER_MEMORY": "12g"}, stdout=sys.stderr)
+        return watched(process.wait, process.pid) | {"failed": process.returncode}
+
+    found = [build(*KEYS[:1]), build(*KEYS), build(*KEYS)]
+    if any(each.pop("failed") for each in found):
+        raise RuntimeError(f"{engine} did not build {times} times the rows")
+    files = [place] if place.is_file() else [each for each in place.rglob("*") if each.is_file()]
+    figures = {"first month": found[0], "month": found[1], "begin": found[2], "disk_gb": round(sum(each.stat().st_size for each in files) / 1e9, 3)}
+    shutil.rmtree(place, ignore_errors=True)
+    place.unlink(missing_ok=True)
+    return figures
+
+
+def drawn(figures: list[dict[str, Any]]) -> None:
+    """docs/scale.svg: seconds and memory of a month's marts, by its rows and the engine."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    seconds, memory = figure.subplots(1, 2)
+    for engine in ("postgres", "duckdb", "spark"):
+        mine = [each for each in figures if each["engine"] == engine]
+        rows = [A_MONTH * each["times"] for each in mine]
+        seconds.plot(rows, [each["month"]["seconds"] for each in mine], marker="o", label=engine)
+        memory.plot(rows, [each["month"]["gb"] for each in mine], marker="o", label=engine)
+    for axes, what in ((seconds, "seconds"), (memory, "GB of memory, at most")):
+        axes.set(xscale="log", yscale="log", xlabel="flights a month", title=f"a month's marts: {what}")
+        axes.grid(visible=True, which="major", alpha=0.3)
+        axes.legend()
+    figure.savefig(ROOT / "docs/scale.svg", metadata={"Date": None})
+
+
+def everything(sizes: dict[str, list[int]]) -> None:
+    """All sizes of each engine, those that are there already in scale.json left as they are."""
+    path = Path("scale.json")
+    figures: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    there = {(each["engine"], each["times"]) for each in figures}
+    with tempfile.TemporaryDirectory(prefix="fd-scale-") as folder:
+        for engine, times in [(engine, times) for engine, wanted in sizes.items() for times in wanted]:
+            if (engine, times) in there:
+                continue
+            if engine == "postgres":
+                found = on_warehouse(times)
+                found["month"] = {
+                    "seconds": found["plan"]["seconds"] + found["transform"]["seconds"],
+                    "gb": max(found[stage]["gb"] for stage in ("plan", "transform")),
+                }
+            else:
+                found = on_engine(engine, times, Path(folder))
+            figures.append({"engine": engine, "times": times} | found)
+            path.write_text(json.dumps(figures, indent=1) + "\n")
+            sys.stderr.write(f"{engine} {times}: {json.dumps(found)}\n")
+    drawn(figures)
+
+
 def main(arguments: list[str]) -> None:
     match arguments:
+        case []:
+            everything(SIZES)
         case ["warehouse"]:
             warehouse()
         case ["raw", folder, times]:
             raw(Path(folder), int(times))
-        case ["sizes", *sizes]:
-            for times in sizes:
-                found = on_warehouse(int(times))
-                sys.stdout.write(json.dumps({"times": int(times)} | found) + "\n")
-                sys.stdout.flush()
+        case _:
+            sys.exit(__doc__)
 
 
 if __name__ == "__main__":
