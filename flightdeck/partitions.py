@@ -66,6 +66,12 @@ def following(key: str) -> str:
     return key_of(partition(key).end.astimezone(ZoneInfo("UTC")).astimezone(ZoneInfo(settings().timezone)))
 
 
+def looking_back(key: str, later: list[str], hours: int) -> list[str]:
+    """Of partitions after `key`, in order: the next one, and those that begin less than so many hours after `key` has ended."""
+    until = partition(key).end.astimezone(ZoneInfo("UTC")) + timedelta(hours=hours)
+    return [each for each in later if each == later[0] or partition(each).start.astimezone(ZoneInfo("UTC")) < until]
+
+
 def span(keys: str) -> list[str]:
     """All keys of a range like 2013-01..2013-03, both ends included, in order; a single key is a range too."""
     first, dots, last = keys.partition("..")

@@ -5,7 +5,6 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from datetime import UTC, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ from psycopg import sql
 
 from flightdeck import ledger
 from flightdeck.airflow_api import Airflow
-from flightdeck.partitions import partition
+from flightdeck.partitions import looking_back
 from flightdeck.settings import ROOT, settings
 from flightdeck.warehouse import Connection, connect, lock
 
@@ -66,9 +65,9 @@ def publish(handed: dict[str, Any]) -> None:
     """Let readers at the partition that was built and checked; the next ones are reopened when what they were built from has changed."""
     with ledger.step(ledger.Attempt(**handed)) as attempt, connect() as connection, connection.transaction():
         attempt.claim(connection)
-        if attempt.facts["carried_changed"] and (reached := _reached(attempt.key)):
-            attempt.outputs["reopened"] = reached
-            for key in reached:
+        if attempt.facts["carried_changed"] and (later := _reached(attempt.key)):
+            attempt.outputs["reopened"] = later
+            for key in later:
                 ledger.reopen(connection, "transform", key, {}, {"built_from": attempt.key})
         attempt.record("published", connection)
 
@@ -85,8 +84,7 @@ def _reached(key: str) -> list[str]:
     later = [each for each in ledger.published() if each > key]
     if not later:
         return []
-    until = partition(key).end.astimezone(UTC) + timedelta(hours=max(node.config.meta.get("reaches_hours", 0) for node in _carrying()))
-    return [each for each in later if each == later[0] or partition(each).start.astimezone(UTC) < until]
+    return looking_back(key, later, max(node.config.meta.get("reaches_hours", 0) for node in _carrying()))
 
 
 def plan(key: str | None, among: tuple[str, ...] = ()) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flightdeck.partitions import partition
+from flightdeck.partitions import looking_back, partition
 from flightdeck.warehouse import Connection, Row, connect
 from governance.lineage import Graph, UnknownDataset, graph
 
@@ -61,14 +61,15 @@ def _held(connection: Connection, name: str) -> Row | None:
     return row
 
 
-def touched(connection: Connection, lineage: Graph, reached: list[str], key: str | None) -> list[str]:
+def touched(connection: Connection, lineage: Graph, relations: list[str], key: str | None) -> list[str]:
     """The published partitions that are built on partition `key` of what reaches these data sets; all of them without a key."""
     published = [row["partition_key"] for row in connection.execute("select partition_key from ops.published order by 1")]
     if key is None:
         return published
-    carried = {lineage.datasets[each].carried for each in reached}
+    carried = {lineage.datasets[each].carried for each in relations}
     later = [each for each in published if each > key]
-    return [each for each in published if each == key] + (later if "all" in carried else later[:1] if "next" in carried else [])
+    hours = max((lineage.datasets[each].reaches for each in relations), default=0)
+    return [each for each in published if each == key] + (later if "all" in carried else looking_back(key, later, hours) if "next" in carried else [])
 
 
 def _trained(connection: Connection, keys: list[str]) -> list[Row]:

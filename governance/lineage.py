@@ -58,6 +58,8 @@ class Dataset:
     columns: dict[str, Column] = field(default_factory=dict)
     # handed on to later partitions: to the next one, or, where the model reads its own past, to all of them
     carried: str = ""
+    # in hours after its partition has ended, for who looks back
+    reaches: int = 0
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,7 @@ def _models(project: Project) -> Iterator[Dataset]:
         found = Dataset(project.names[name], "model", described.get("description", ""), meta.get("owner", ""), version=meta.get("version", 1))
         found.contracted = config.get("contract", {}).get("enforced", False)
         found.upstream, found.columns, found.carried = model.upstream, _columns(described, meta), carried
+        found.reaches = meta.get("reaches_hours", 0)
         yield found
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from flightdeck.partitions import FORMATS, InvalidPartition, following, key_of, partition, span
+from flightdeck.partitions import FORMATS, InvalidPartition, following, key_of, looking_back, partition, span
 from flightdeck.settings import settings
 from flightdeck.warehouse import query
 
@@ -145,3 +145,12 @@ def test_a_run_comes_when_its_partition_has_closed_a_plan_s_before_it_begins(nam
     )
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stdout.splitlines() if line == key] == [key, key], done.stdout
+
+
+def test_what_looks_back_is_reached_the_next_one_at_least(grain: Callable[[str], None]) -> None:
+    assert looking_back("2013-01", ["2013-02", "2013-03"], 26) == ["2013-02"]
+    assert looking_back("2013-01", ["2013-03", "2013-04"], 26) == ["2013-03"]
+    grain("day")
+    assert looking_back("2013-01-01", span("2013-01-02..2013-01-05"), 26) == ["2013-01-02", "2013-01-03"]
+    grain("hour")
+    assert looking_back("2013-01-01T00", span("2013-01-01T01..2013-01-03T05"), 26) == span("2013-01-01T01..2013-01-02T02")
