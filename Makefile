@@ -69,7 +69,9 @@ compose-demo:  ## The same loop in containers: build, start, replay, table (MONT
 compose-test: .venv/.done-dev  ## The containers' tests, in a project of their own: the loop, killed containers, access, monitoring, backup
 	@$(BIN)/pytest -q tests/compose
 
-kubernetes-test: .venv/.done-dev  ## The manifests against their schemas, then the platform on the cluster that KUBECONFIG names, in a namespace of its own
+kubernetes-test: .venv/.done-dev  ## Manifests against schemas; the platform on the cluster that KUBECONFIG names: pods killed, an update under load, no room
+	@for part in kubernetes serving; do docker build --quiet --file infra/images/Dockerfile --target $$part --tag flightdeck/$$part:latest \
+		--build-arg PIP_INDEX_URL --build-arg UV_DEFAULT_INDEX --build-arg FLIGHTDECK_CODE . || exit 1; done
 	@$(BIN)/pytest -q tests/kubernetes
 
 adapters: .venv/.done-dev  ## Other tools in the same loop, each in its own environment where it needs one: tests/adapters

@@ -1,6 +1,7 @@
 """The platform on a real cluster, the one that KUBECONFIG names: a month through pods, one of them killed; a rolling update under load; no room.
 
-The images flightdeck/kubernetes and flightdeck/serving, of the tag `latest`, must be on its nodes. Everything is in a namespace of its own, which is
+The images flightdeck/kubernetes and flightdeck/serving, of the tag `latest`, must be on its nodes: `make kubernetes-test` builds them with this machine's
+engine, and a cluster with another one must be given them. Everything is in a namespace of its own, which is
 deleted at the end. A server older than the manifests gets the older names of the same kinds.
 """
 
