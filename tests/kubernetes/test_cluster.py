@@ -79,7 +79,7 @@ class Cluster:
             self("rollout", "status", name, f"--timeout={seconds}s", seconds=seconds + 20)
 
     def sql(self, query: str, database: str = "warehouse") -> list[str]:
-        return self("exec", "postgres-0", "--", "psql", "-U", "flightdeck", "-d", database, "-p", "5442", "-Atc", query).splitlines()
+        return self("exec", "-i", "postgres-0", "--", "psql", "-U", "flightdeck", "-d", database, "-p", "5442", "-At", given=query).splitlines()
 
     def flightdeck(self, *arguments: str, seconds: float = 1500) -> str:
         return self("exec", "deployment/flightdeck", "--", "flightdeck", *arguments, seconds=seconds)
