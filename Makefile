@@ -14,13 +14,13 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
 # What the images call the code in them; from another commit they are built anew in seconds.
-images compose-demo compose-test: export FLIGHTDECK_CODE = $(shell git rev-parse --short=12 HEAD)$(shell test -z "$$(git status --porcelain --untracked-files=no)" || echo +changes)
+images compose-demo compose-test kubernetes-test: export FLIGHTDECK_CODE = $(shell git rev-parse --short=12 HEAD)$(shell test -z "$$(git status --porcelain --untracked-files=no)" || echo +changes)
 COMPOSE := docker compose
 # Which tests; BASE is what `make report` compares with.
 TESTS ?= tests
 BASE ?= origin/main
 
-.PHONY: help demo up down test check bench scale lock clean report images compose-demo compose-test adapters
+.PHONY: help demo up down test check bench scale lock clean report images compose-demo compose-test kubernetes-test adapters
 
 help:  ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,7 +35,7 @@ down:  ## Stop the stack; data stay
 	@if [ -x $(BIN)/flightdeck ]; then $(BIN)/flightdeck down; else echo "nothing was running: there is no environment yet"; fi
 
 test: .venv/.done-dev check  ## Everything that CI runs: checks, then all tests, the loop's on a stack of their own (TESTS=tests/ml for fewer)
-	@$(if $(filter tests/e2e,$(TESTS)),,$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/e2e --ignore tests/compose --ignore tests/adapters $(TESTS))
+	@$(if $(filter tests/e2e,$(TESTS)),,$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/e2e --ignore tests/compose --ignore tests/adapters --ignore tests/kubernetes $(TESTS))
 	@$(if $(filter tests tests/e2e,$(TESTS)),$(BIN)/pytest -q tests/e2e)
 
 check: .venv/.done-dev  ## Format, lint, types, layers, contracts, repair rules, SQL: under a minute, starts nothing
@@ -61,7 +61,7 @@ report: .venv/.done-dev  ## What a change does to data and model, against BASE=o
 
 images: .venv/.done-dev  ## Build the images; their bills of material go to sbom/, and known holes end this with an error
 	@$(COMPOSE) build
-	@mkdir -p sbom && for part in "" -serving -celery; do $(BIN)/cyclonedx-py requirements --output-reproducible --output-file sbom/requirements$$part.cdx.json requirements$$part.lock; done
+	@mkdir -p sbom && for part in "" -serving -celery -kubernetes; do $(BIN)/cyclonedx-py requirements --output-reproducible --output-file sbom/requirements$$part.cdx.json requirements$$part.lock; done
 	@$(BIN)/pip-audit --disable-pip --require-hashes --progress-spinner off -r requirements.lock
 
 compose-demo:  ## The same loop in containers: build, start, replay, table (MONTHS=2013-01..2013-03 for fewer)
@@ -72,6 +72,11 @@ compose-demo:  ## The same loop in containers: build, start, replay, table (MONT
 compose-test: .venv/.done-dev  ## The containers' tests, in a project of their own: the loop, killed containers, access, monitoring, backup
 	@$(BIN)/pytest -q tests/compose
 
+kubernetes-test: .venv/.done-dev  ## Manifests against schemas; the platform on the cluster that KUBECONFIG names: pods killed, an update under load, no room
+	@for part in kubernetes serving; do docker build --quiet --file infra/images/Dockerfile --target $$part --tag flightdeck/$$part:latest \
+		--build-arg PIP_INDEX_URL --build-arg UV_DEFAULT_INDEX --build-arg FLIGHTDECK_CODE . || exit 1; done
+	@$(BIN)/pytest -q tests/kubernetes
+
 adapters: .venv/.done-dev  ## Other tools in the same loop, each in its own environment where it needs one: tests/adapters
 	@$(BIN)/pytest -q tests/adapters
 
@@ -80,8 +85,10 @@ lock: .venv/.done  ## Resolve the dependencies anew, with hashes, into requireme
 	@$(COMPILE) --group bootstrap -c requirements.lock --upgrade -o requirements-bootstrap.lock
 	@$(COMPILE) --group serving -c requirements.lock --upgrade -o requirements-serving.lock
 	@$(COMPILE) --group celery -c requirements.lock --upgrade -o requirements-celery.lock
+	@$(COMPILE) --group kubernetes -c requirements.lock --upgrade -o requirements-kubernetes.lock
 	@$(COMPILE) --group dev -c requirements.lock --upgrade -o requirements-dev.lock
 	@for tool in singer stream airbyte; do $(COMPILE) --group adapter-$$tool --upgrade -o ingestion/adapters/requirements-$$tool.lock || exit 1; done
+	@$(COMPILE) --group kubernetes-checks --upgrade -o tests/kubernetes/requirements-checks.lock
 	@$(COMPILE) --group adapter-fivetran --upgrade -o tests/adapters/requirements-fivetran.lock
 
 clean: down  ## Remove the environment and the state: a factory reset

@@ -1,5 +1,6 @@
 """Airflow over its REST API: start a partition's run, and see which runs failed and why."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,13 @@ class Airflow:
         """{partition key: state of its newest run of `dag`}."""
         runs = self._call("GET", f"/api/v2/dags/{dag}/dagRuns", params={"order_by": "-run_after", "limit": 100})["dag_runs"]
         return {run["partition_key"]: run["state"] for run in reversed(runs)}
+
+    def said(self, dag: str, run: str, task: str) -> str:
+        """What the scheduler wrote down of a task, the newest first: of one that never ran, the only word on why."""
+        asked = {"dag_id": dag, "run_id": run, "task_id": task, "order_by": "-when", "limit": 20}
+        entries = self._call("GET", "/api/v2/eventLogs", params=asked)["event_logs"]
+        words = [re.sub(r"HTTP response headers:.*\n", "", entry["extra"]) for entry in entries if entry["extra"]]
+        return "; ".join(dict.fromkeys(words)) or "Airflow has no word on it"
 
     def failed(self, since: str, keys: list[str]) -> list[FailedTask]:
         """The failed tasks of runs of these partitions that failed since then (ISO 8601)."""

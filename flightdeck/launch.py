@@ -84,6 +84,23 @@ def _become_postgres_user(own: list[Path]) -> None:
     os.setuid(user.pw_uid)
 
 
+def task_environment() -> Environment:
+    """What a task needs of Airflow: no secret. It asks the API server, with the token that its executor hands it."""
+    s = settings()
+    return {
+        "AIRFLOW_HOME": str(s.home / "airflow"),
+        "AIRFLOW_CONFIG": str(ROOT / "infra/airflow/airflow.cfg"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": s.url("airflow") + "/execution/",
+        "PYTHONPATH": str(ROOT / "infra/airflow"),
+    }
+
+
+def task() -> list[str]:
+    """In a pod of its own: what the executor asks for stands behind the service's name."""
+    os.environ |= task_environment()
+    return sys.argv[2:]
+
+
 def airflow_environment() -> Environment:
     """Secrets are named by the file that they are in: neither a task's environment nor the list of processes has them."""
     s = settings()
@@ -95,15 +112,9 @@ def airflow_environment() -> Environment:
         "API_AUTH__JWT_SECRET": secrets / "airflow_jwt",
         "API__SECRET_KEY": secrets / "airflow_session",
     }
-    return {f"AIRFLOW__{name}_CMD": shlex.join(["cat", str(path)]) for name, path in files.items()} | {
-        "AIRFLOW_HOME": str(s.home / "airflow"),
-        "AIRFLOW_CONFIG": str(ROOT / "infra/airflow/airflow.cfg"),
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": s.url("airflow") + "/execution/",
-        "AIRFLOW__API__HOST": s.bind,
-        "AIRFLOW__API__PORT": str(s.port_airflow),
-        "AIRFLOW__API__BASE_URL": s.public_url("airflow"),
-        "PYTHONPATH": str(ROOT / "infra/airflow"),
-    }
+    secret = {f"AIRFLOW__{name}_CMD": shlex.join(["cat", str(path)]) for name, path in files.items()}
+    api = {"AIRFLOW__API__HOST": s.bind, "AIRFLOW__API__PORT": str(s.port_airflow), "AIRFLOW__API__BASE_URL": s.public_url("airflow")}
+    return secret | api | task_environment()
 
 
 def airflow(component: str, *options: str) -> list[str]:
@@ -163,6 +174,9 @@ SERVICES: dict[str, Callable[[], list[str]]] = {
     "airflow-worker": lambda: airflow("celery", "worker", "--skip-serve-logs", "--concurrency", "3", "--without-gossip", "--without-mingle"),
     "airflow-dag-processor": lambda: airflow("dag-processor"),
     "airflow-triggerer": lambda: airflow("triggerer", "--skip-serve-logs"),
+    # Kubernetes': a pod's task, and any command of Airflow's, such as `db check-migrations` before the others start
+    "airflow-task": task,
+    "airflow": lambda: airflow(*sys.argv[2:]),
 }
 
 

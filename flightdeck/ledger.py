@@ -93,6 +93,12 @@ def begin(stage: str, key: str | None) -> Attempt:
     return attempt
 
 
+def fail(stage: str, key: str, error: str) -> None:
+    """Record that the newest attempt, or one that never began, has failed: for whoever saw it end, since it cannot say so itself."""
+    with connect() as connection:
+        Attempt(stage, partition(key).key, _newest_attempt(connection, stage, key), facts={"error": error[:2000]}).record("failed", connection)
+
+
 @contextmanager
 def step(attempt: Attempt) -> Iterator[Attempt]:
     """A step of a stage that several tasks share: whatever is raised is recorded as `failed`, with its reason, and raised on.

@@ -56,6 +56,21 @@ def yield_to_learning(_: Any) -> None:
     os.nice(10)
 
 
+def tell_ledger(context: Any) -> None:
+    """A task that failed for good without a word of its own, since it never ran or was killed: the ledger says so, in Airflow's words.
+
+    Airflow calls this in the task's own process after an exception, which the ledger knows already; and else in the DAG processor.
+    """
+    if context.get("exception"):
+        return
+    from flightdeck import ledger
+    from flightdeck.airflow_api import Airflow
+
+    instance, key = context["ti"], context["dag_run"].partition_key
+    if key:
+        ledger.fail(instance.dag_id, key, f"{instance.task_id} did not run to its end: {Airflow().said(instance.dag_id, instance.run_id, instance.task_id)}")
+
+
 def defaults(place: int) -> dict[str, Any]:
     """What a DAG has in common with the others, by its place in the loop: where workers or processors are few, what is nearer to the end goes first.
 
@@ -68,7 +83,14 @@ def defaults(place: int) -> dict[str, Any]:
         "end_date": datetime(2014, 1, 31, tzinfo=UTC),
         "catchup": False,
         "max_active_runs": 12,
-        "default_args": {"retries": 2, "retry_delay": timedelta(seconds=5), "weight_rule": "absolute", "priority_weight": place, **niceness},
+        "default_args": {
+            "retries": 2,
+            "retry_delay": timedelta(seconds=5),
+            "weight_rule": "absolute",
+            "priority_weight": place,
+            "on_failure_callback": tell_ledger,
+            **niceness,
+        },
     }
 
 

@@ -125,5 +125,6 @@ def _raise_failures(failed: list[FailedTask]) -> None:
     task = failed[0]
     rows = query("select facts from ops.ledger where partition_key = %s and state = 'failed' order by id desc limit 1", task.key)
     log = settings().logs / "airflow" / f"dag_id={task.dag}" / f"run_id={task.run}" / f"task_id={task.task}" / f"attempt={task.tries}.log"
-    cause = rows[0]["facts"].get("error") if rows else "the task ended without a word in the ledger"
+    # one that never ran: the ledger hears of it in a moment, from whoever noticed
+    cause = rows[0]["facts"].get("error") if rows else Airflow().said(task.dag, task.run, task.task)
     raise ReplayFailed(f"{task.key}: {task.dag}.{task.task} failed after {task.tries} tries\n  cause: {cause}\n  log:   {log}")

@@ -43,6 +43,8 @@ SHARES = {
         "broker_url", "celery_results",
         *(f"postgres_{role}" for role in ("airflow", "worker", "reader", "source_reader")),
     ],
+    # a task in a pod of its own: what its work needs, and nothing of Airflow's but the key to its API
+    "task": ["airflow_admin", "mlflow_admin", "subjects", "token", "aws_credentials", *(f"postgres_{role}" for role in ("worker", "reader", "source_reader"))],
     "mlflow": ["postgres_mlflow", "mlflow_admin", "mlflow_session", "aws_credentials"],
     "serving": ["postgres_serving", "mlflow_admin", "subjects", "token"],
     "reports": ["postgres_reader", "postgres_receiver", "token"],
@@ -70,7 +72,7 @@ def share(place: Path) -> None:
     write_private(secrets_ / "broker_url", f"redis://:{broker}@broker:6379/0")
     write_private(secrets_ / "celery_results", settings().database_url("airflow", "+psycopg2").replace("postgresql", "db+postgresql"))
     for container, names in SHARES.items():
-        # of a container that an overlay brings there is a folder in the image, and no volume over it
+        # of a container that an overlay brings there is a folder in the image, and no volume over it, or none
         if not os.access(place / container, os.W_OK):
             continue
         (place / container).chmod(0o755 if container in FOREIGN else 0o700)

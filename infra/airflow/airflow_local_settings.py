@@ -3,9 +3,11 @@
 Imports only: OpenMP must not have run in a process that forks.
 """
 
+import os
 import sys
 
-if {"scheduler", "worker"} & set(sys.argv):
+# where a task is a pod of its own, the scheduler forks none
+if {"scheduler", "worker"} & set(sys.argv) and os.environ.get("AIRFLOW__CORE__EXECUTOR") != "KubernetesExecutor":
     import gc
     import logging
 

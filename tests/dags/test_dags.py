@@ -204,6 +204,28 @@ def test_a_key_that_is_no_month_is_refused_before_any_waiting(orchestration: Any
         _fired(orchestration.LedgerTrigger("deploy", [], "2013-1"))
 
 
+def test_what_a_task_could_not_say_itself_is_in_the_ledger(database: str, orchestration: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flightdeck import airflow_api, ledger, warehouse
+
+    class Told:
+        def said(self, *asked: str) -> str:
+            return f"no room for {'/'.join(asked)}"
+
+    monkeypatch.setattr(airflow_api, "Airflow", Told)
+    instance = SimpleNamespace(dag_id="test_unseen", run_id="run", task_id="build")
+    context = {"ti": instance, "dag_run": SimpleNamespace(partition_key="2033-01")}
+    ledger.begin("test_unseen", "2033-01")
+    orchestration.tell_ledger(context)
+    # one that ended with an exception has said so, and a run of no partition has no row
+    orchestration.tell_ledger(context | {"exception": ValueError("known")})
+    orchestration.tell_ledger(context | {"dag_run": SimpleNamespace(partition_key=None)})
+    rows = warehouse.query("select attempt, state, facts ->> 'error' as error from ops.ledger where stage = 'test_unseen' order by id")
+    assert [(row["attempt"], row["state"], row["error"]) for row in rows] == [
+        (1, "started", None),
+        (1, "failed", "build did not run to its end: no room for test_unseen/run/build"),
+    ]
+
+
 @pytest.mark.parametrize("on", [True, False])
 def test_a_person_is_asked_only_where_the_parameters_say_so(orchestration: Any, monkeypatch: pytest.MonkeyPatch, on: bool) -> None:
     monkeypatch.setattr(orchestration, "parameters", lambda: {"gate": {"approval": on}})
