@@ -20,7 +20,7 @@ COMPOSE := docker compose
 TESTS ?= tests
 BASE ?= origin/main
 
-.PHONY: help demo up down test check bench scale lock clean report images compose-demo compose-test kubernetes-test adapters
+.PHONY: help demo up down test check bench lock clean report images compose-demo compose-test kubernetes-test adapters
 
 help:  ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -52,9 +52,6 @@ check: .venv/.done-dev  ## Format, lint, types, layers, contracts, repair rules,
 
 bench: .venv/.done  ## Measure, into bench.json; what it means is in docs/benchmarks.md
 	@$(BIN)/python -m tests.bench
-
-scale: .venv/.done-dev  ## What ten and a hundred times as many rows take, by stage and by engine, into scale.json and docs/scale.svg
-	@$(BIN)/python -m tests.bench_scale
 
 report: .venv/.done-dev  ## What a change does to data and model, against BASE=origin/main, into report.md
 	@$(BIN)/python -m tests.report $(BASE)

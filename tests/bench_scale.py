@@ -1,4 +1,4 @@
-"""`make scale`: what ten and a hundred times as many rows take, stage by stage on PostgreSQL, and the marts on each engine; into scale.json and docs/scale.svg.
+"""What ten and a hundred times as many rows take, stage by stage on PostgreSQL, and the marts on each engine; into scale.json and docs/scale.svg.
 
 python -m tests.bench_scale                        all of it; what scale.json has is left as it is
 python -m tests.bench_scale warehouse              one process with the setting's size: its figures as JSON (what the whole runs)
