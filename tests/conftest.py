@@ -32,7 +32,7 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def unchanged() -> Iterator[None]:
+def settings_go_with_their_file() -> Iterator[None]:
     """A file's tests leave no setting behind for those after them."""
     before = _set()
     yield

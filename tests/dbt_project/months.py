@@ -57,9 +57,15 @@ def marts(key: str) -> dict[str, list[Row]]:
 @contextmanager
 def real_months() -> Iterator[Row]:
     """Two real months, transformed; the ledger's row of the later one. Taken back, or each earlier month would build them anew."""
+    _withdraw()
     transformed(BEFORE)
     yield transformed(REAL)
-    for key in (BEFORE, REAL):
+    _withdraw()
+
+
+def _withdraw() -> None:
+    # who was here before may have left the later one built on nothing
+    for key in {BEFORE, REAL} & set(ledger.published()):
         ledger.begin("transform", key).record("withdrawn")
 
 

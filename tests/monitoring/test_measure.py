@@ -206,7 +206,7 @@ def test_a_frozen_model_is_scored_on_what_was_asked(
 ) -> None:
     knobs = parameters()
     monkeypatch.setattr(module, "parameters", lambda: knobs | {"monitor": knobs["monitor"] | {"frozen_after": REFERENCE}})
-    monkeypatch.setattr(deployments, "champion", lambda before: {"model_version": 801, "release": champion(REFERENCE)} if before == SAME else None)
+    monkeypatch.setattr(deployments, "champion", lambda before: {"model_version": 801, "release": champion(REFERENCE)} if before == f"{REFERENCE}~" else None)
     assert frozen(SAME, CLOSED) is None
     for number, row in enumerate(asked):
         answer(connection, row["entity_id"], 0.4, minute=number)
