@@ -23,7 +23,7 @@ BASE ?= origin/main
 .PHONY: help demo up down test check bench lock clean report images compose-demo compose-test kubernetes-test adapters
 
 help:  ## List the tasks
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 demo: .venv/.done  ## The whole loop on real flights: environment, stack, replay, table (MONTHS=2013-01..2013-03 for fewer)
 	@$(BIN)/flightdeck replay --skip-published "$(MONTHS)"

@@ -16,6 +16,8 @@ import pytest
 from flightdeck.launch import airflow_environment
 from flightdeck.settings import ROOT
 
+# it comes before the look at the settings, which it changes
+pytestmark = pytest.mark.usefixtures("database")
 NAMES = ["canary", "deploy", "ingest", "lineage", "monitor", "retention", "timetable", "train", "transform", "world"]
 HEAVY = ["dlt", "dbt", "great_expectations", "mlflow", "evidently", "lightgbm", "pandas", "sklearn", "dvc", "bentoml"]
 # One process for all: what a file brings in is what is new after it.

@@ -250,6 +250,7 @@ def test_a_rolling_update_under_load_costs_no_answer_and_no_prediction(month: di
     assert len(before | after) == 4
     assert len(told["ids"]) > 200
     assert told["failed"] == []
+    sys.stderr.write(f"{len(told['ids'])} answers, the slowest after {told['slowest']:.2f} s\n")
     known(cluster, told["ids"])
 
 
@@ -275,19 +276,39 @@ def test_a_killed_replica_has_lost_no_answer_that_it_gave(month: dict[str, Any],
     known(cluster, told["ids"])
 
 
-def test_a_cluster_without_room_leaves_the_month_unpublished_says_why_and_a_retry_completes_it(month: dict[str, Any], cluster: Cluster) -> None:
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": {"requests.memory": "1Gi"}}}
-    cluster("set", "env", "deployment/airflow-scheduler", "AIRFLOW__KUBERNETES_EXECUTOR__TASK_PUBLISH_MAX_RETRIES=2")
+def scheduler(cluster: Cluster, **settings: str) -> None:
+    cluster("set", "env", "deployment/airflow-scheduler", *(f"AIRFLOW__{name}={value}" for name, value in settings.items()))
     cluster("rollout", "status", "deployment/airflow-scheduler", "--timeout=240s")
-    cluster.apply([quota])
-    replay = cluster.started("flightdeck", "replay", "2013-02")
-    output, _ = replay.communicate(timeout=600)
+
+
+def fails(cluster: Cluster, why: str) -> str:
+    """Sends February, which does not come through; returns what was printed, once the ledger has the reason."""
+    output, _ = (replay := cluster.started("flightdeck", "replay", "2013-02")).communicate(timeout=600)
     assert replay.returncode != 0, output
-    assert "exceeded quota" in output
+    reasons = "select facts ->> 'error' from ops.ledger where partition_key = '2013-02' and state = 'failed'"
+    until(f"the ledger says {why}", 90, lambda: [each for each in cluster.sql(reasons) if why in each])
     assert cluster.sql("select count(*) from ops.published where partition_key = '2013-02'") == ["0"]
-    why = until("the ledger says why", 60, lambda: cluster.sql("select facts ->> 'error' from ops.ledger where partition_key = '2013-02' and state = 'failed'"))
-    assert any("exceeded quota: full" in each for each in why)
+    return output
+
+
+def test_a_cluster_without_room_leaves_the_month_unpublished_says_why_and_a_retry_completes_it(month: dict[str, Any], cluster: Cluster) -> None:
+    """First a quota refuses the pods; then no node is large enough, and they wait; then there is room."""
+    scheduler(cluster, KUBERNETES_EXECUTOR__TASK_PUBLISH_MAX_RETRIES="2")
+    cluster.apply([{"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": {"requests.memory": "1Gi"}}}])
+    assert "exceeded quota: full" in fails(cluster, "exceeded quota: full")
     cluster("delete", "resourcequota", "full")
+
+    there = json.loads(cluster("get", "configmap", "task", "-o", "json"))
+    template = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "task"}, "data": there["data"]}
+    small = template["data"]["task.yaml"]
+    template["data"]["task.yaml"] = small.replace("memory: 768Mi", "memory: 900Gi").replace("memory: 4Gi", "memory: 900Gi")
+    cluster.apply([template])
+    scheduler(cluster, SCHEDULER__TASK_QUEUED_TIMEOUT="15", SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL="5")
+    fails(cluster, "Task was in queued state for longer than 15")
+
+    template["data"]["task.yaml"] = small
+    cluster.apply([template])
+    scheduler(cluster, SCHEDULER__TASK_QUEUED_TIMEOUT="300")
     cluster.flightdeck("replay", "2013-02")
     rows = {row["key"]: row for row in cluster.status()["partitions"]}
     assert (rows["2013-02"]["landed"], rows["2013-02"]["published"]) == (24951, True)
