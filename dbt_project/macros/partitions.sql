@@ -3,7 +3,7 @@
 {% macro in_partition(column="partition_key") %}{{ column }} = '{{ var("partition") }}'{% endmacro %}
 
 {% macro replace_partition() %}
-{% if is_incremental() %}delete from {{ this }} where {{ in_partition() }}{% endif %}
+{% if is_incremental() %}{{ empty_partition() }}{% endif %}
 {% endmacro %}
 
 {% macro get_where_subquery(relation) %}

@@ -9,7 +9,7 @@ last_day as (
     select * from weather
     where
         observed_at
-        >= ((partition_key || '-01')::date + interval '1 month' - interval '26 hours') at time zone '{{ var("timezone") }}'
+        >= {{ at_zone("((partition_key || '-01')::timestamp + interval '1 month' - interval '26 hours')", "'" ~ var("timezone") ~ "'") }}
 
 )
 

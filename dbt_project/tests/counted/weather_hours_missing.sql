@@ -12,11 +12,10 @@ hours as (
         stations.origin,
         hours.hour
     from stations
-    cross join lateral generate_series(
-        ('{{ var("partition") }}-01'::date)::timestamp at time zone '{{ var("timezone") }}',
-        ('{{ var("partition") }}-01'::date + interval '1 month') at time zone '{{ var("timezone") }}' - interval '1 hour',
-        interval '1 hour'
-    ) as hours (hour)
+    cross join {{ hours_between(
+        at_zone("'" ~ var("partition") ~ "-01'::timestamp", "'" ~ var("timezone") ~ "'"),
+        at_zone("('" ~ var("partition") ~ "-01'::timestamp + interval '1 month')", "'" ~ var("timezone") ~ "'") ~ " - interval '1 hour'"
+    ) }}
 
 )
 
