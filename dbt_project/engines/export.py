@@ -16,7 +16,9 @@ from flightdeck.contracts import contracts
 from flightdeck.lake import AS_WRITTEN, TYPES
 from flightdeck.warehouse import Connection, connect
 
-COLUMNS = "select column_name as name, data_type as kind from information_schema.columns where table_schema = 'raw' and table_name = %s order by ordinal_position"
+COLUMNS = (
+    "select column_name as name, data_type as kind from information_schema.columns where table_schema = 'raw' and table_name = %s order by ordinal_position"
+)
 
 
 def export(folder: Path, keys: list[str]) -> None:
