@@ -10,20 +10,19 @@ A partition may be read when `ops.published` has it. One that is there is left a
 
 import json
 import os
-import shutil
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 QUIET = ["--quiet", "--log-level", "none", "--log-level-file", "none"]
 PROJECT = Path(__file__).resolve().parent.parent
-SCHEMAS = ("raw", "ops", "staging", "intermediate", "marts")
 # what a plan is made of comes before its month's facts
 PLAN = ["--select", "tag:plan", "path:tests/plans", "--indirect-selection", "buildable"]
 FACTS = ["--select", "intermediate", "marts", "test_type:data", "--exclude", "path:tests/plans"]
 
-# one that nobody holds stops, and its client then waits for it without end: the session is given back when Python ends
-SERVERS: list[Any] = []
+Run = Callable[..., Any]
 
 
 class NotBuilt(RuntimeError):
@@ -32,45 +31,47 @@ class NotBuilt(RuntimeError):
 
 def build(engine: str, raw: Path, place: Path, keys: list[str]) -> None:
     """Land, build and publish the partitions in key order, all in one process: some sessions are the only place where tables are."""
-    if engine == "duckdb" and place.stem in SCHEMAS:
+    if engine == "duckdb" and place.stem in ("raw", "ops", "staging", "intermediate", "marts"):
         sys.exit(f"{place.name}: DuckDB calls a database by its file's name, and {place.stem} is a schema in it; take another name")
     place.parent.mkdir(parents=True, exist_ok=True)
     os.environ |= {"FLIGHTDECK_PLACE": str(place), "DBT_PROFILES_DIR": str(PROJECT / "engines"), "DBT_PROJECT_DIR": str(PROJECT)}
     os.environ |= dict.fromkeys(("DBT_TARGET_PATH", "DBT_LOG_PATH"), f"{place}.dbt")
     if engine == "sail" and "SPARK_REMOTE" not in os.environ:
-        serve_sail(place)
-    manifest = dbt(None, engine, "parse")
-    operate(manifest, engine, "land", folder=str(raw))
-    states = ledger(manifest, engine)
-    for command in ("seed", "run"):
-        dbt(manifest, engine, command)
+        import sail
+
+        sail.serve(place)
+    run = partial(dbt, dbt(None, engine, "parse"), engine)
+    operate(run, "land", folder=str(raw))
+    states = ledger(run)
+    run("seed")
+    run("run")
     for key in keys:
         if states.get(key) == "started":
-            operate(manifest, engine, "record", key=key, state="failed", why="the process ended before the build did")
+            operate(run, "record", key=key, state="failed", why="the process ended before the build did")
         if states.get(key) != "published":
-            publish(manifest, engine, key)
+            publish(run, key)
 
 
-def publish(manifest: Any, engine: str, key: str) -> None:
+def publish(run: Run, key: str) -> None:
     """Build a partition, and let readers at it; a failing model or test leaves it unpublished, and the ledger says why."""
-    operate(manifest, engine, "record", key=key, state="started", why="")
+    operate(run, "record", key=key, state="started", why="")
     try:
         for nodes in (PLAN, FACTS):
-            dbt(manifest, engine, "build", "--exclude-resource-type", "unit_test", "--vars", json.dumps({"partition": key}), *nodes)
+            run("build", "--exclude-resource-type", "unit_test", "--vars", json.dumps({"partition": key}), *nodes)
     except NotBuilt as error:
-        operate(manifest, engine, "record", key=key, state="failed", why=str(error).replace("\\", "").replace("'", ""))
+        operate(run, "record", key=key, state="failed", why=str(error).replace("\\", "").replace("'", ""))
         raise
-    operate(manifest, engine, "record", key=key, state="published", why="")
+    operate(run, "record", key=key, state="published", why="")
 
 
-def ledger(manifest: Any, engine: str) -> dict[str, str]:
+def ledger(run: Run) -> dict[str, str]:
     """The last state of each partition that was ever begun."""
-    shown = dbt(manifest, engine, "show", "--inline", "select partition_key, state from ops.ledger order by recorded_at", "--limit", "-1")
+    shown = run("show", "--inline", "select partition_key, state from ops.ledger order by recorded_at", "--limit", "-1")
     return {row["partition_key"]: row["state"] for row in shown.results[0].agate_table.rows}
 
 
-def operate(manifest: Any, engine: str, macro: str, **arguments: str) -> None:
-    dbt(manifest, engine, "run-operation", macro, "--args", json.dumps(arguments))
+def operate(run: Run, macro: str, **arguments: str) -> None:
+    run("run-operation", macro, "--args", json.dumps(arguments))
 
 
 def dbt(manifest: Any, engine: str, *command: str) -> Any:
@@ -79,23 +80,10 @@ def dbt(manifest: Any, engine: str, *command: str) -> Any:
 
     done = dbtRunner(manifest=manifest).invoke([*command, "--target", engine, *QUIET])
     if not done.success:
-        results = [each for each in getattr(done.result, "results", []) if str(each.status) in ("error", "fail")]
+        results = [each for each in getattr(done.result, "results", []) if str(each.status) in ("error", "fail", "runtime error")]
         nodes = [f"{getattr(each, 'node', each).unique_id}: {each.message}" for each in results]
         raise NotBuilt(f"dbt {command[0]}: {'; '.join(nodes) or done.exception}")
     return done.result
-
-
-def serve_sail(place: Path) -> None:
-    """Sail's server, as a part of this process; its tables are files in PLACE/spark-warehouse, and their names are forgotten with the session."""
-    from pysail.spark import SparkConnectServer
-
-    shutil.rmtree(place / "spark-warehouse", ignore_errors=True)
-    place.mkdir(exist_ok=True)
-    os.chdir(place)
-    server = SparkConnectServer("127.0.0.1", 0)
-    server.start(background=True)
-    os.environ["SPARK_REMOTE"] = "sc://{}:{}".format(*server.listening_address)
-    SERVERS.append(server)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@
 
 {% macro day_of_week(day) %}{{ adapter.dispatch("day_of_week")(day) }}{% endmacro %}
 {% macro default__day_of_week(day) %}extract(isodow from {{ day }}){% endmacro %}
-{% macro spark__day_of_week(day) %}(weekday({{ day }}) + 1){% endmacro %}
+{# not by weekday(), of which Sail gives -1 for a Sunday #}
+{% macro spark__day_of_week(day) %}(mod(dayofweek({{ day }}) + 5, 7) + 1){% endmacro %}
 
 {# The instant of a time on a zone's clock. Of the two that an hour has when summer ends, PostgreSQL means the later, and Spark the earlier. #}
 {% macro at_zone(clock, zone) %}{{ adapter.dispatch("at_zone")(clock, zone) }}{% endmacro %}
@@ -78,11 +79,12 @@ left join (
 ) as {{ alias }} on {% for column in asks %}{{ to }}.{{ column }} = {{ alias }}.asked_{{ column }}{{ " and " if not loop.last }}{% endfor %}
 {% endmacro %}
 
-{# Empties a partition before it is built anew. With Sail no table outlives its session, so there is nothing in it yet. #}
+{# Empties a partition before it is built anew. With Sail no table outlives its session, so there is nothing in it yet. Spark knows no
+   partition without a key, which the run is of that only makes the relations. #}
 {% macro empty_partition() %}{{ adapter.dispatch("empty_partition")() }}{% endmacro %}
 {% macro default__empty_partition() %}delete from {{ this }} where {{ in_partition() }}{% endmacro %}
 {% macro spark__empty_partition() %}
-{% if target.name != "sail" %}alter table {{ this }} drop if exists partition ({{ in_partition() }}){% endif %}
+{% if target.name != "sail" and var("partition") %}alter table {{ this }} drop if exists partition ({{ in_partition() }}){% endif %}
 {% endmacro %}
 
 {# Statistics of a table that is joined while it is fresh. Spark has those of the files. #}
