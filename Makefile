@@ -86,6 +86,7 @@ lock: .venv/.done  ## Resolve the dependencies anew, with hashes, into requireme
 	@$(COMPILE) --group dev -c requirements.lock --upgrade -o requirements-dev.lock
 	@for tool in singer stream airbyte; do $(COMPILE) --group adapter-$$tool --upgrade -o ingestion/adapters/requirements-$$tool.lock || exit 1; done
 	@$(COMPILE) --group kubernetes-checks --upgrade -o tests/kubernetes/requirements-checks.lock
+	@for engine in duckdb spark sail; do $(COMPILE) dbt_project/engines/$$engine.in --upgrade -o dbt_project/engines/requirements-$$engine.lock || exit 1; done
 	@$(COMPILE) --group adapter-fivetran --upgrade -o tests/adapters/requirements-fivetran.lock
 
 clean: down  ## Remove the environment and the state: a factory reset

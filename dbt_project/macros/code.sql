@@ -2,7 +2,7 @@
 {% macro code(column, length) %}
 (
     {%- for place in range(1, length + 1) %}
-    {{ "+ " if not loop.first }}strpos('0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ', substr({{ column }}, {{ place }}, 1)) * {{ 37 ** (length - place) }}
+    {{ "+ " if not loop.first }}position(substr({{ column }}, {{ place }}, 1) in '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ') * {{ 37 ** (length - place) }}
     {%- endfor %}
-)::double precision
+)::{{ kind("double precision") }}
 {% endmacro %}

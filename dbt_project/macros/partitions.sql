@@ -7,7 +7,7 @@
 {% macro partition_end() %}{{ partition_start() }} + interval '1 {{ {7: "month", 10: "day"}.get(var("partition") | length, "hour") }}'{% endmacro %}
 
 {% macro replace_partition() %}
-{% if is_incremental() %}delete from {{ this }} where {{ in_partition() }}{% endif %}
+{% if is_incremental() %}{{ empty_partition() }}{% endif %}
 {% endmacro %}
 
 {% macro get_where_subquery(relation) %}

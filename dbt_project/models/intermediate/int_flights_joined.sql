@@ -48,16 +48,14 @@ joined as (
         weather.visib
     from flights
     left join planes on flights.tailnum = planes.tailnum
-    left join lateral (
-        select * from observations
-        where
-            observations.origin = flights.origin
-            and observations.observed_at <= flights.scheduled_departure - interval '2 hours'
-            and observations.observed_at > flights.scheduled_departure - interval '26 hours'
-            and observations.recorded_at <= flights.departure_hour - interval '1 hour'
-        order by observations.observed_at desc
-        limit 1
-    ) as weather on true
+    {% call left_join_newest(
+        of="observations", by="observed_at", to="flights", asks=["origin", "scheduled_departure", "departure_hour"], alias="weather"
+    ) %}
+        observations.origin = flights.origin
+        and observations.observed_at <= flights.scheduled_departure - interval '2 hours'
+        and observations.observed_at > flights.scheduled_departure - interval '26 hours'
+        and observations.recorded_at <= flights.departure_hour - interval '1 hour'
+    {% endcall %}
 
 )
 

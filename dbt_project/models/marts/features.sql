@@ -29,10 +29,10 @@ holidays as (
 
     select
         days.local_day,
-        min(abs(days.local_day - holidays.day)) as distance
+        min(abs({{ days_between("holidays.day", "days.local_day") }})) as distance
     from (select distinct joined.local_day from joined) as days
     inner join {{ ref('federal_holidays') }} as holidays
-        on holidays.day between days.local_day - 7 and days.local_day + 7
+        on {{ days_between("holidays.day", "days.local_day") }} between -7 and 7
     group by days.local_day
 
 ),
@@ -46,17 +46,17 @@ numbered as (
         {{ code('joined.carrier', 2) }} as carrier_code,
         {{ code('joined.origin', 3) }} as origin_code,
         {{ code('joined.dest', 3) }} as dest_code,
-        joined.minute_of_day::double precision as minute_of_day,
-        extract(isodow from joined.local_day)::double precision as day_of_week,
-        coalesce(holidays.distance, 7)::double precision as days_from_holiday,
-        joined.distance::double precision as distance,
-        planned.planned_clock_minutes::double precision as planned_clock_minutes,
-        planned.departures_hour::double precision as departures_hour,
-        planned.departures_day::double precision as departures_day,
-        planned.leg::double precision as leg,
-        planned.minutes_since_leg::double precision as minutes_since_leg,
-        joined.built::double precision as plane_built,
-        joined.seats::double precision as plane_seats,
+        joined.minute_of_day::{{ kind("double precision") }} as minute_of_day,
+        {{ day_of_week("joined.local_day") }}::{{ kind("double precision") }} as day_of_week,
+        coalesce(holidays.distance, 7)::{{ kind("double precision") }} as days_from_holiday,
+        joined.distance::{{ kind("double precision") }} as distance,
+        planned.planned_clock_minutes::{{ kind("double precision") }} as planned_clock_minutes,
+        planned.departures_hour::{{ kind("double precision") }} as departures_hour,
+        planned.departures_day::{{ kind("double precision") }} as departures_day,
+        planned.leg::{{ kind("double precision") }} as leg,
+        planned.minutes_since_leg::{{ kind("double precision") }} as minutes_since_leg,
+        joined.built::{{ kind("double precision") }} as plane_built,
+        joined.seats::{{ kind("double precision") }} as plane_seats,
         joined.temp,
         joined.dewp,
         joined.humid,
@@ -66,7 +66,7 @@ numbered as (
         joined.precip,
         joined.pressure,
         joined.visib,
-        history.air_time_total::double precision / nullif(history.flights, 0) as route_air_time
+        history.air_time_total::{{ kind("double precision") }} / nullif(history.flights, 0) as route_air_time
     from joined
     cross join newest
     left join history

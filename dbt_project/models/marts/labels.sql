@@ -15,8 +15,7 @@ scheduled as (
 
     select
         flights.*,
-        flights.scheduled_arrival_local
-        at time zone coalesce(airports.tzone, '{{ var("timezone") }}') as arrival_same_day
+        {{ at_zone("flights.scheduled_arrival_local", "coalesce(airports.tzone, '" ~ var("timezone") ~ "')") }} as arrival_same_day
     from flights
     left join airports on flights.dest = airports.faa
 
@@ -28,7 +27,7 @@ arrived as (
         *,
         -- an arrival that its clock puts before the departure is of the next day
         arrival_same_day
-        + case when arrival_same_day <= scheduled_departure then interval '1 day' else interval '0' end as scheduled_arrival
+        + case when arrival_same_day <= scheduled_departure then interval '1 day' else interval '0 days' end as scheduled_arrival
     from scheduled
 
 ),

@@ -56,7 +56,7 @@ united as (
 added as (
 
     select
-        '{{ var("partition") }}'::text as partition_key,
+        '{{ var("partition") }}'::{{ kind("text") }} as partition_key,
         origin,
         dest,
         sum(flights)::bigint as flights,

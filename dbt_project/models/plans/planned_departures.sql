@@ -16,7 +16,8 @@ counted as (
         count(*) over (partition by origin, departure_hour) as departures_hour,
         count(*) over (partition by origin, local_day) as departures_day,
         case when tailnum is not null then row_number() over legs end as leg,
-        case when tailnum is not null then scheduled_departure - lag(scheduled_departure) over legs end as since_leg
+        scheduled_departure,
+        case when tailnum is not null then lag(scheduled_departure) over legs end as leg_before
     from departures
     window legs as (partition by tailnum, local_day order by scheduled_departure, entity_id)
 
@@ -30,8 +31,8 @@ measured as (
         planned_clock_minutes,
         departures_hour,
         departures_day,
-        leg,
-        (extract(epoch from since_leg) / 60)::integer as minutes_since_leg
+        leg::bigint as leg,
+        ({{ minutes_between("leg_before", "scheduled_departure") }})::integer as minutes_since_leg
     from counted
 
 )

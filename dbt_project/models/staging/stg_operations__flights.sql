@@ -19,7 +19,7 @@ renamed as (
         time_hour as departure_hour,
         time_hour + minute * interval '1 minute' as scheduled_departure,
         -- hhmm of the destination's clock, 2400 is the day's end
-        make_date(year, month, day)
+        make_date(year, month, day)::timestamp
         + ({{ whole("sched_arr_time", 100) }} * 60 + mod(sched_arr_time, 100)) * interval '1 minute' as scheduled_arrival_local,
         distance,
         dep_time is null as cancelled,

@@ -11,7 +11,7 @@ last_day as (
     where
         length(partition_key) > 7
         or observed_at
-        >= ((substr(partition_key, 1, 7) || '-01')::date + interval '1 month' - interval '26 hours') at time zone '{{ var("timezone") }}'
+        >= {{ at_zone("((substr(partition_key, 1, 7) || '-01')::timestamp + interval '1 month' - interval '26 hours')", "'" ~ var("timezone") ~ "'") }}
 
 )
 

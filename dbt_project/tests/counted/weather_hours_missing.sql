@@ -12,11 +12,10 @@ hours as (
         stations.origin,
         hours.hour
     from stations
-    cross join lateral generate_series(
-        ({{ partition_start() }}) at time zone '{{ var("timezone") }}',
-        ({{ partition_end() }}) at time zone '{{ var("timezone") }}' - interval '1 hour',
-        interval '1 hour'
-    ) as hours (hour)
+    cross join {{ hours_between(
+        at_zone("(" ~ partition_start() ~ ")", "'" ~ var("timezone") ~ "'"),
+        at_zone("(" ~ partition_end() ~ ")", "'" ~ var("timezone") ~ "'") ~ " - interval '1 hour'"
+    ) }}
 
 )
 

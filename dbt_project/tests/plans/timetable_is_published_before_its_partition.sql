@@ -1,4 +1,4 @@
 -- The month's requests look the plan up: a row that came later would have been unknown to some of them.
 select *
 from {{ ref('stg_timetable__departures') }}
-where {{ in_partition() }} and published_at > ({{ partition_start() }}) at time zone '{{ var("timezone") }}'
+where {{ in_partition() }} and published_at > {{ at_zone("(" ~ partition_start() ~ ")", "'" ~ var("timezone") ~ "'") }}
