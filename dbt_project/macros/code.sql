@@ -4,5 +4,5 @@
     {%- for place in range(1, length + 1) %}
     {{ "+ " if not loop.first }}position(substr({{ column }}, {{ place }}, 1) in '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ') * {{ 37 ** (length - place) }}
     {%- endfor %}
-)::{{ kind("double precision") }}
+)
 {% endmacro %}

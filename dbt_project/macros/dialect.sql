@@ -84,7 +84,11 @@ left join (
 {% macro empty_partition() %}{{ adapter.dispatch("empty_partition")() }}{% endmacro %}
 {% macro default__empty_partition() %}delete from {{ this }} where {{ in_partition() }}{% endmacro %}
 {% macro spark__empty_partition() %}
-{% if target.name != "sail" and var("partition") %}alter table {{ this }} drop if exists partition ({{ in_partition() }}){% endif %}
+{% if target.name != "sail" and var("partition") %}
+{# files of a build that was killed are in no catalog yet, and nothing is dropped that is not in it #}
+{% set _ = run_query("alter table " ~ this ~ " add if not exists partition (" ~ in_partition() ~ ")") %}
+alter table {{ this }} drop if exists partition ({{ in_partition() }})
+{% endif %}
 {% endmacro %}
 
 {# Statistics of a table that is joined while it is fresh. Spark has those of the files. #}
