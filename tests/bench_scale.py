@@ -132,7 +132,8 @@ def raw(folder: Path, times: int) -> None:
         (folder / name).mkdir(parents=True)
 
     def write(table: str, file: str, rows: pa.Table) -> None:
-        types = arrow_types(table)
+        # as the warehouse has them, where an integer has 32 bits
+        types = {name: pa.int32() if pa.types.is_integer(kind) else kind for name, kind in arrow_types(table).items()}
         keyed = [each for each in ("partition_key", "entity_id") if each in rows.column_names]
         columns = {each: rows[each] for each in keyed} | {each: rows[each].cast(kind) for each, kind in types.items()}
         pq.write_table(pa.table(columns | {"_dlt_load_id": pa.repeat("scale", len(rows))}), folder / table / f"{file}.parquet")
