@@ -234,7 +234,7 @@ def test_code_is_the_same_number_in_sql_and_in_python(real: Row) -> None:
         known = {row["code"] for name in names for row in query(f"select distinct {name} as code from raw.flights")}  # type: ignore[arg-type]
         assert len(known) > 10
         codes = sorted(known | {"".join(generator.choices(letters, k=length)) for _ in range(2000)})
-        expression = jinja2.Template(macro + f"{{{{ code('text', {length}) }}}}").render(kind=str)
+        expression = jinja2.Template(macro + f"{{{{ code('text', {length}) }}}}").render()
         with connect() as connection:
             found = connection.execute(f"select text, {expression} as number from unnest(%s::text[]) as codes (text)", (codes,)).fetchall()
         assert {row["text"]: row["number"] for row in found} == {text: code(text) for text in codes}
