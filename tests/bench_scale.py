@@ -189,18 +189,20 @@ def on_engine(engine: str, times: int, folder: Path) -> dict[str, Any]:
 
 
 def drawn(figures: list[dict[str, Any]]) -> None:
-    """docs/scale.svg: seconds and memory of a month's marts, by its rows and the engine."""
+    """docs/scale.svg: seconds, memory and disk of a month's marts, by its rows and the engine."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    seconds, memory = figure.subplots(1, 2)
-    for engine in ("postgres", "duckdb", "spark"):
-        mine = [each for each in figures if each["engine"] == engine]
-        rows = [A_MONTH * each["times"] for each in mine]
-        seconds.plot(rows, [each["month"]["seconds"] for each in mine], marker="o", label=engine)
-        memory.plot(rows, [each["month"]["gb"] for each in mine], marker="o", label=engine)
-    for axes, what in ((seconds, "seconds"), (memory, "GB of memory, at most")):
-        axes.set(xscale="log", yscale="log", xlabel="flights a month", title=f"a month's marts: {what}")
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    for axes, title, value in zip(
+        figure.subplots(1, 3),
+        ("a month's marts: seconds", "a month's marts: GB of memory, at most", "GB of disk"),
+        (lambda each: each["month"]["seconds"], lambda each: each["month"]["gb"], lambda each: each["disk_gb"]),
+        strict=True,
+    ):
+        for engine in SIZES:
+            if mine := [each for each in figures if each["engine"] == engine]:
+                axes.plot([A_MONTH * each["times"] for each in mine], list(map(value, mine)), marker="o", label=engine)
+        axes.set(xscale="log", yscale="log", xlabel="flights a month", title=title)
         axes.grid(visible=True, which="major", alpha=0.3)
         axes.legend()
     figure.savefig(ROOT / "docs/scale.svg", metadata={"Date": None})
