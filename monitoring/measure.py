@@ -113,8 +113,9 @@ def frozen(key: str, as_of: datetime) -> dict[str, Any] | None:
     """What the model that was deployed at the end of `monitor.frozen_after`, and never replaced, would have done on the same instances."""
     since = parameters()["monitor"]["frozen_after"]
     # a month may be named where partitions are its days: all that begin like it are in it
-    deployed = deployments.champion(before=since and f"{since}~")
-    if not since or key < f"{since}~" or not deployed:
+    end = since and f"{since}~"
+    deployed = deployments.champion(before=end)
+    if not end or key < end or not deployed:
         return None
     rows = table(COMPARED, key, as_of).to_pandas()
     if rows.empty or deployed["release"]["features"] != FEATURES:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,11 @@ def _proportional_bytes(home: str) -> int:
     By parentage: some tools overwrite the environment by which a process could be told.
     """
     pid_file = Path(home) / "run" / "supervisord.pid"
-    roots = [os.getpid(), *([int(pid_file.read_text())] if pid_file.exists() else [])]
+    return proportional_bytes([os.getpid(), *([int(pid_file.read_text())] if pid_file.exists() else [])])
+
+
+def proportional_bytes(roots: Iterable[int]) -> int:
+    """Memory of these processes and all below them, shared pages counted once."""
     total = 0
     for root in roots:
         with suppress(psutil.Error):

@@ -19,7 +19,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -27,7 +26,7 @@ import pyarrow.parquet as pq
 
 from flightdeck.settings import ROOT, settings
 from tests.adapters.environments import python
-from tests.bench import fresh, measured
+from tests.bench import fresh, measured, proportional_bytes
 
 KEYS = ["2013-01", "2013-02"]
 # what the suites expect of a month's rows, a tenth more or less beside the setting's size
@@ -45,14 +44,7 @@ class Watched(threading.Thread):
 
     def run(self) -> None:
         while not self.over.wait(0.1):
-            total = 0
-            for root in self.roots:
-                try:
-                    for each in (found := psutil.Process(root), *found.children(recursive=True)):
-                        total += each.memory_full_info().pss
-                except psutil.Error:
-                    continue
-            self.most = max(self.most, total)
+            self.most = max(self.most, proportional_bytes(self.roots))
 
 
 def watched(work: Callable[[], Any], *roots: int) -> dict[str, float]:
