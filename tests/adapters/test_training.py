@@ -121,9 +121,8 @@ def test_what_the_tool_tells_when_it_fails_is_the_error(training: Training) -> N
         stage.trained(training.key, "9")
 
 
+@pytest.mark.parametrize("training", ["metaflow"], indirect=True, scope="module")
 def test_the_card_shows_the_version_and_its_metrics(training: Training) -> None:
-    if training.tool != "metaflow":
-        pytest.skip("Metaflow's")
     [card] = (settings().home / "on_metaflow").rglob("*.html")
     # what a card shows is in its page as JSON, in base64
     [packed] = re.findall(r'__MF_DATA__\["[^"]+"\] = "([^"]+)"', card.read_text())
@@ -133,9 +132,7 @@ def test_the_card_shows_the_version_and_its_metrics(training: Training) -> None:
     assert str(release["metrics"]["log_loss"]) in text
 
 
-def test_the_pipeline_compiles_for_a_cluster(training: Training, environment: Callable[[str], Path], tmp_path: Path) -> None:
-    if training.tool != "kubeflow":
-        pytest.skip("Kubeflow's")
+def test_the_pipeline_compiles_for_a_cluster(environment: Callable[[str], Path], tmp_path: Path) -> None:
     python, file = environment("ml/adapters/requirements-kubeflow.lock"), tmp_path / "train.yaml"
     command = [python, ROOT / "ml/adapters/on_kubeflow.py", "compile", file]
     subprocess.run(command, check=True, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "IMAGE": "registry.example/flightdeck:1"})
