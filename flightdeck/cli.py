@@ -107,12 +107,13 @@ def replay(first: str, last: str | None, skip_published: bool, from_raw: bool, w
             progress.note("building Data Docs, dbt docs, the catalog, the charts of quality and the page of the year")
             stack.side_by_side("document", {name: ([sys.executable, "-m", module], {}) for name, module in PAGES.items()})
         else:
-            progress.note("all of these months are through already; `flightdeck replay` without --skip-published does them again")
+            progress.note("all of them are through already; `flightdeck replay` without --skip-published does them again")
     table(keys)
     if found := worth(months()):
         click.echo(sentence(found))
     _where()
-    click.echo(f"{len(wanted)} month(s) in {time.monotonic() - begun:.0f} s")
+    grain = settings().partitions if len(wanted) == 1 else f"{settings().partitions}s"
+    click.echo(f"{len(wanted)} {grain} in {time.monotonic() - begun:.0f} s")
 
 
 @main.command()

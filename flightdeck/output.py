@@ -15,6 +15,7 @@ from rich.table import Table
 
 from flightdeck import status
 from flightdeck.ledger import ENDED
+from flightdeck.settings import settings
 from flightdeck.warehouse import Row
 
 STATES = {"failed": "[red]failed   [/]", "published": "[green]published[/]", "done": "[green]done     [/]"}
@@ -90,10 +91,11 @@ def _print(shown: Table) -> None:
 
 
 def table(keys: list[str]) -> None:
-    """A row a month: what came in, what the champion did with it, what became of the challenger, and why."""
-    shown = Table(title="log loss: the champion's on the whole month, the challenger's on its last days", title_style="dim")
-    for name in ("month", "rows", "quarantined", "drift", "champion", "log loss", "AUC", "challenger", "log loss", "decision"):
-        shown.add_column(name, justify="left" if name in ("month", "decision") else "right", no_wrap=True)
+    """A row a partition: what came in, what the champion did with it, what became of the challenger, and why."""
+    grain = settings().partitions
+    shown = Table(title=f"log loss: the champion's on the whole {grain}, the challenger's on its last days", title_style="dim")
+    for name in (grain, "rows", "quarantined", "drift", "champion", "log loss", "AUC", "challenger", "log loss", "decision"):
+        shown.add_column(name, justify="left" if name in (grain, "decision") else "right", no_wrap=True)
     shown.add_column("why", overflow="fold")
     for row in (row for row in status.partitions() if row["key"] in keys):
         shown.add_row(
@@ -117,9 +119,9 @@ def comparison(rows: list[dict[str, Any]], title: str) -> None:
 
 def moves(rows: list[Row]) -> None:
     """A row a move of a release, oldest first, with the reasons; what was seen in a state stands with the move after it."""
-    shown = Table()
-    for name in ("at", "version", "state", "share", "month", "why", "seen before"):
-        shown.add_column(name, justify="right" if name in ("version", "share") else "left", no_wrap=name in ("at", "state", "month"), overflow="fold")
+    shown, grain = Table(), settings().partitions
+    for name in ("at", "version", "state", "share", grain, "why", "seen before"):
+        shown.add_column(name, justify="right" if name in ("version", "share") else "left", no_wrap=name in ("at", "state", grain), overflow="fold")
     for row in rows:
         seen = ", ".join(f"{name} {value:.3g}" for name, value in row["evidence"].items() if isinstance(value, int | float) and name != "share")
         why = escape("; ".join(row["reasons"]))

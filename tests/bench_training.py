@@ -1,4 +1,4 @@
-"""The same three real months, trained by each tool: one table of what came out, as Markdown; in docs/adapters.md.
+"""A challenger of the same three real months by each tool: one table of what came out, as Markdown; in docs/adapters.md.
 
 python -m tests.bench_training            all of it, on a stack of its own
 python -m tests.bench_training rows       in the stack's environment: the rows alone, as JSON (what the whole runs)
@@ -18,7 +18,7 @@ from tests.bench import FLIGHTDECK, fresh, measured
 
 KEYS = ["2013-01", "2013-02", "2013-03"]
 TOOLS = ["metaflow", "kubeflow"]
-HEAD = ["trained by", "version of", "rows", "log loss", "AUC", "snapshot (md5)", "model file (sha256)", "seconds"]
+HEAD = ["trained by", "rows of evidence", "log loss", "AUC", "snapshot (md5)", "model file (sha256)", "seconds"]
 
 
 def rows() -> Iterator[list[str]]:
@@ -43,7 +43,7 @@ def rows() -> Iterator[list[str]]:
 def row(tool: str, release: dict[str, Any], seconds: float) -> list[str]:
     metrics = release["metrics"]
     figures = [f"{metrics[name]:.4f}" for name in ("log_loss", "auc")]
-    return [tool, KEYS[-1], f"{metrics['rows']:,}", *figures, release["snapshot_md5"][:12], release["sha256"][:12], f"{seconds:.0f}"]
+    return [tool, f"{metrics['rows']:,}", *figures, release["snapshot_md5"][:12], release["sha256"][:12], f"{seconds:.0f}"]
 
 
 def main(arguments: list[str]) -> None:

@@ -6,7 +6,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,20 @@ def _set() -> dict[str, str]:
     # where the warehouse is, dbt is told by these; it is the same one for all
     told = ("FLIGHTDECK_WAREHOUSE_HOST", "FLIGHTDECK_WAREHOUSE_PORT")
     return {name: value for name, value in os.environ.items() if name.startswith(("FLIGHTDECK_", "AWS_")) and name not in told}
+
+
+@pytest.fixture
+def setenv() -> Iterator[Callable[..., None]]:
+    """Sets environment variables until the end of the test; the settings are read anew."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def change(**variables: str) -> None:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            settings.cache_clear()
+
+        yield change
+    settings.cache_clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from flightdeck.settings import settings
 from ingestion.load import STAGES
 from tests.adapters.environments import python
 from tests.adapters.through import Handler, Stations, raw
@@ -27,18 +26,15 @@ def environment() -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def chosen(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+def chosen(database: str, setenv: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
     """Has a source read by a module, by the setting, as its user would; our own module for it fails if it is asked."""
 
     def choose(source: str, module: str) -> None:
         for name in ("resources", "changed"):
             monkeypatch.setattr(STAGES["ingest"][source], name, None)
-        monkeypatch.setenv("FLIGHTDECK_SOURCES", json.dumps({source: module}))
-        settings.cache_clear()
+        setenv(FLIGHTDECK_SOURCES=json.dumps({source: module}))
 
-    yield choose
-    monkeypatch.undo()
-    settings.cache_clear()
+    return choose
 
 
 @pytest.fixture

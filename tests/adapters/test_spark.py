@@ -104,7 +104,7 @@ def remote(raw: Path, environment: Environment) -> Path:
         server.until(lambda: answers(port))
         with Running(raw.parent / "remote.log", python, ENGINES / "build.py", "connect", raw, place, *KEYS, SPARK_REMOTE=f"sc://127.0.0.1:{port}") as build:
             build.until(lambda: in_the_second_month(place))
-            executors(server)[0].kill()
+            executor(server).kill()
             assert build.process.wait(600) == 0, build.log.read_text()[-3000:]
     # what its executors wrote about themselves
     shutil.rmtree(home / "work")
@@ -117,9 +117,13 @@ def answers(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-def executors(server: Running) -> list[psutil.Process]:
-    below = psutil.Process(server.process.pid).children(recursive=True)
-    return [each for each in below if "org.apache.spark.executor.CoarseGrainedExecutorBackend" in each.cmdline()]
+def executor(server: Running) -> psutil.Process:
+    """One of the server's; what else is below it comes and goes."""
+    for each in psutil.Process(server.process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "org.apache.spark.executor.CoarseGrainedExecutorBackend" in each.cmdline():
+                return each
+    raise AssertionError(server.log.read_text()[-3000:])
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ import pytest
 from flightdeck import alert as module
 from flightdeck.alert import Alert, send
 from flightdeck.ledger import Attempt
-from flightdeck.settings import settings
 from flightdeck.warehouse import Row, query
 
 ALERT = Alert("landing.any", "warning", "landing.any of 2037-05: 1 unusual", ["rows is 0, usual 1 to 2"])
@@ -21,16 +20,9 @@ SECRET = "token-nobody-should-read"
 
 
 @pytest.fixture
-def webhook(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Sets the setting; as it was at the end."""
-
-    def use(address: str) -> None:
-        monkeypatch.setenv("FLIGHTDECK_ALERT_WEBHOOK", address)
-        settings.cache_clear()
-
-    yield use
-    monkeypatch.undo()
-    settings.cache_clear()
+def webhook(database: str, setenv: Callable[..., None]) -> Callable[[str], None]:
+    """Sets the setting."""
+    return lambda address: setenv(FLIGHTDECK_ALERT_WEBHOOK=address)
 
 
 class Receiver(BaseHTTPRequestHandler):

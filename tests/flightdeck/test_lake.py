@@ -69,11 +69,6 @@ def _clear(key: str) -> None:
         ledger.begin("transform", key).record("withdrawn")
 
 
-def _set(patch: pytest.MonkeyPatch, lake: str) -> None:
-    patch.setenv("FLIGHTDECK_LAKE", lake)
-    settings.cache_clear()
-
-
 @pytest.fixture
 def partitions(database: str) -> Iterator[None]:
     for key in (KEY, OTHER):
@@ -84,28 +79,23 @@ def partitions(database: str) -> Iterator[None]:
 
 
 @pytest.fixture
-def lake(partitions: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def lake(partitions: None, tmp_path: Path, setenv: Callable[..., None]) -> Path:
     """An empty lake in a folder whose name has a blank, and two published partitions."""
-    _set(monkeypatch, str(tmp_path / "the lake"))
-    yield tmp_path / "the lake"
-    monkeypatch.undo()
-    settings.cache_clear()
+    setenv(FLIGHTDECK_LAKE=str(tmp_path / "the lake"))
+    return tmp_path / "the lake"
 
 
 @pytest.fixture
-def s3(partitions: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def s3(partitions: None, setenv: Callable[..., None]) -> Iterator[Any]:
     """The same lake behind an S3 server on loopback, named by the variables that the tools themselves read; a client of it."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     address = "http://{}:{}".format(*server.get_host_and_port())
-    for name, value in {"ENDPOINT_URL": address, "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "us-east-1"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    _set(monkeypatch, "s3://warehouse/marts")
+    setenv(AWS_ENDPOINT_URL=address, AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret", AWS_DEFAULT_REGION="us-east-1")
+    setenv(FLIGHTDECK_LAKE="s3://warehouse/marts")
     client = boto3.client("s3")
     client.create_bucket(Bucket="warehouse")
     yield client
-    monkeypatch.undo()
-    settings.cache_clear()
     server.stop()
 
 
@@ -409,8 +399,8 @@ def test_without_a_setting_the_lake_is_in_the_state_folder(home: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["lake", "s3:///prefix", "s3://key:pass@bucket?nonsense=1", "gopher://x/y"])
-def test_a_place_that_is_none_is_refused_with_its_cure_and_without_its_password(lake: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    _set(monkeypatch, place)
+def test_a_place_that_is_none_is_refused_with_its_cure_and_without_its_password(lake: Path, setenv: Callable[..., None], place: str) -> None:
+    setenv(FLIGHTDECK_LAKE=place)
     with pytest.raises(NotDelivered, match="FLIGHTDECK_LAKE names no place; it takes an absolute path or a URI such as s3://bucket/prefix") as refused:
         deliver(KEY)
     assert "pass@" not in str(refused.value)
@@ -425,9 +415,9 @@ def test_the_exposure_of_the_lake_names_every_mart_that_is_delivered(lake: Path)
     assert sorted(named) == [f"ref('{mart}')" for mart in sorted(_manifest(lake))]
 
 
-def test_a_folder_and_a_file_uri_are_the_same_place(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_and_a_file_uri_are_the_same_place(lake: Path, setenv: Callable[..., None]) -> None:
     deliver(KEY)
-    _set(monkeypatch, f"file://{str(lake).replace(' ', '%20')}")
+    setenv(FLIGHTDECK_LAKE=f"file://{str(lake).replace(' ', '%20')}")
     deliver(OTHER)
     assert len(_promised(lake)) == 8
     assert fs.FileSystem.from_uri(settings().lake)[1] == str(lake)

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -72,14 +72,8 @@ def test_a_span_needs_one_month_or_two(months: str) -> None:
 
 
 @pytest.fixture
-def grain(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    def choose(name: str) -> None:
-        monkeypatch.setenv("FLIGHTDECK_PARTITIONS", name)
-        settings.cache_clear()
-
-    yield choose
-    monkeypatch.undo()
-    settings.cache_clear()
+def grain(setenv: Callable[..., None]) -> Callable[[str], None]:
+    return lambda name: setenv(FLIGHTDECK_PARTITIONS=name)
 
 
 def test_days_and_hours_are_partitions_by_a_setting(grain: Callable[[str], None]) -> None:
