@@ -91,8 +91,8 @@ def s3(partitions: None, setenv: Callable[..., None]) -> Iterator[Any]:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     address = "http://{}:{}".format(*server.get_host_and_port())
-    setenv(AWS_ENDPOINT_URL=address, AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret", AWS_DEFAULT_REGION="us-east-1")
-    setenv(FLIGHTDECK_LAKE="s3://warehouse/marts")
+    access = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+    setenv(AWS_ENDPOINT_URL=address, FLIGHTDECK_LAKE="s3://warehouse/marts", **access)
     client = boto3.client("s3")
     client.create_bucket(Bucket="warehouse")
     yield client
