@@ -24,7 +24,7 @@ def read(key: str, as_of: str) -> pa.Table:
     columns = ", ".join(f"f.{name}" for name in ["entity_id", "partition_key", "history_key"]) + ", l.day, "
     columns += ", ".join(f"f.{name}" for name in FEATURES) + ", l.label::int as label"
     found = table(
-        f"select {columns} from marts.features f join marts.labels l using (entity_id)"
+        f"select {columns} from marts.features f join marts.labels l using (entity_id, partition_key)"
         ' where f.partition_key = %s and l.known_at <= %s order by f.entity_id collate "C"',
         key, as_of, types=TYPES,
     )  # fmt: skip

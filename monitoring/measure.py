@@ -21,7 +21,7 @@ SAMPLE = "select * from marts.features where partition_key = any(%s) order by md
 COVERAGE = """
 select count(*) as entities, count(*) filter (where l.known_at <= %s) as labelled, count(*) filter (where l.known_at <= %s) as labelled_at_end,
     (avg(l.label::int) filter (where l.known_at <= %s))::float as base_rate, max(l.known_at) as last_known
-from marts.features f left join marts.labels l using (entity_id) where f.partition_key = %s"""
+from marts.features f left join marts.labels l using (entity_id, partition_key) where f.partition_key = %s"""
 # the first answer to each instance: what was asked again later was no news to whoever asked
 ANSWERS = """
 select distinct on (entity_id) entity_id, model_version, probability from ops.predictions
