@@ -89,7 +89,8 @@ def erase(subject: str, backups: list[Path], tell: Tell = lambda _: None) -> dic
             left[store.name] = erased.left
             gone |= set(getattr(store, "gone", ()))
         # last: until then it leads to what is still there
-        done["vault"] = {"found": _forget(subject), "did": "key destroyed"}
+        keys = _forget(subject)
+        done["vault"] = {"found": keys, "did": "key destroyed" if keys else "held nothing"}
         for name, places in find(subject, backups, tell).items():
             left[name] = dict.fromkeys(places, "it is still there: is something still writing it?") | left.get(name, {})
     except BaseException as error:
