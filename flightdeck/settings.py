@@ -69,6 +69,8 @@ class Settings(BaseSettings):
     lake: str = ""
     artifacts: str = ""
     dvc_remote: str = ""
+    # Processes that answer requests in one service; each loads its own model, and hears of releases by itself.
+    serving_workers: int = Field(default=1, ge=1, le=64)
     # Where alerts are posted as JSON; empty: they are rows of ops.alerts only.
     alert_webhook: str = ""
     # Whether predictions and reports ask for the secret `token`, as Bearer or as a password.

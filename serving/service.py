@@ -5,14 +5,14 @@ import gc
 import bentoml
 
 from flightdeck import logs
-from flightdeck.token import Token
-from serving.app import Direct, askers, follower, shadow, spool, window
+from flightdeck.settings import settings
+from serving.app import Foremost, askers, follower, shadow, spool, window
 from serving.routes import app
 
 
 @bentoml.service(
     name="flightdeck",
-    workers=1,
+    workers=settings().serving_workers,
     traffic={"timeout": 10},
     logging={"access": {"enabled": False}},
     # the routes have their own
@@ -43,6 +43,4 @@ class Service:
         askers.stop()
 
 
-# around all of it, BentoML's own routes too
-Service.add_asgi_middleware(Token)  # type: ignore[attr-defined]
-Service.add_asgi_middleware(Direct)  # type: ignore[attr-defined]
+Service.add_asgi_middleware(Foremost)  # type: ignore[attr-defined]

@@ -95,9 +95,9 @@ class Spool:
         return any(segment.size > segment.done for segment in self._segments)
 
     def drain(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
-        """Copy as long as there is something, or nobody says stop."""
+        """Copy as long as there is something, or nobody says stop. Not at once: a few large copies cost the database, and whoever answers here, far less."""
         looked = 0.0
-        while not self._stop.wait(0 if self.pending() else self.every) or self.pending():
+        while not self._stop.wait(self.every) or self.pending():
             for segment in list(self._segments):
                 # looked at first: nothing is added to a file that another has followed
                 full = segment is not self._segments[-1]
@@ -125,7 +125,9 @@ class Spool:
         self.others = others
 
     def _empty(self, connection: psycopg.Connection[tuple[object, ...]], segment: "Segment") -> None:
-        while lines := segment.read(READ_BYTES):
+        """What it holds now; what is added meanwhile is for the next time."""
+        until = segment.size
+        while lines := segment.read(until, READ_BYTES):
             self._copy(connection, lines)
             segment.done += len(lines)
 
@@ -195,9 +197,9 @@ class Segment:
             raise LogUnavailable("the prediction log cannot be written: no space left")
         self.size += written
 
-    def read(self, most: int) -> bytes:
-        """The next whole lines, of at most so many bytes."""
-        chunk = os.pread(self.file, min(most, self.size - self.done), self.done)
+    def read(self, until: int, most: int) -> bytes:
+        """The next whole lines up to there, of at most so many bytes."""
+        chunk = os.pread(self.file, min(most, until - self.done), self.done)
         return chunk[: chunk.rfind(b"\n") + 1]
 
     def remove(self) -> None:

@@ -5,11 +5,12 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import lightgbm as lgb
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import uvicorn
 from psycopg.types.json import Jsonb
+from starlette.types import ASGIApp
 
 from flightdeck import registry
 from flightdeck.settings import settings
@@ -186,18 +188,26 @@ def look(connection: Connection, follower: Follower) -> Callable[[], None]:
     return once
 
 
+@contextmanager
+def listening(served: ASGIApp, lifespan: Literal["on", "off"] = "off") -> Iterator[tuple[str, int]]:
+    """An ASGI application behind a real server: (host, port)."""
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        opened.listen()
+        server = uvicorn.Server(uvicorn.Config(served, log_level="critical", lifespan=lifespan))
+        thread = Thread(target=server.run, args=([opened],))
+        thread.start()
+        try:
+            yield opened.getsockname()
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
 @pytest.fixture
 def address(follower: Follower) -> Iterator[tuple[str, int]]:
-    """The app behind a real server: (host, port)."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
-        thread = Thread(target=server.run, args=([listening],))
-        thread.start()
-        yield listening.getsockname()
-        server.should_exit = True
-        thread.join()
+    with listening(app) as found:
+        yield found
 
 
 @pytest.fixture

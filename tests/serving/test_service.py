@@ -17,6 +17,8 @@ def service(database: str) -> Iterator[httpx.Client]:
     stack.wait(["serving"], 120)
     with httpx.Client(base_url=settings().url("serving"), timeout=20) as client:
         yield client
+    # other tests await all workers that there are
+    stack.manager().stopProcess("serving", True)
 
 
 def test_refusals_pass_through_and_are_counted(service: httpx.Client) -> None:

@@ -163,6 +163,27 @@ def test_a_connection_that_breaks_costs_nothing(copying: Callable[[], Spool], ar
     until(lambda: arrived() == sorted(ids))
 
 
+def test_lines_that_keep_coming_are_copied_together(tmp_path: Path, arrived: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    copies, copy = list[int](), Spool._copy
+
+    def counted(spool: Spool, connection: Any, lines: bytes) -> None:
+        copies.append(lines.count(b"\n"))
+        copy(spool, connection, lines)
+
+    monkeypatch.setattr(Spool, "_copy", counted)
+    spool, ids, begun = Spool(tmp_path, every=0.2), list[str](), time.monotonic()
+    spool.start()
+    while time.monotonic() - begun < 1:
+        more, written = some(1)
+        ids += more
+        spool.append(written)
+        time.sleep(0.001)
+    spool.stop()
+    assert arrived() == sorted(ids)
+    assert sum(copies) == len(ids) > 100
+    assert len(copies) < 8
+
+
 def test_a_line_that_the_warehouse_refuses_is_kept_and_the_others_go_on(tmp_path: Path, copying: Callable[[], Spool], arrived: Callable[[], list[str]]) -> None:
     before, written = some(3)
     after, others = some(4)
