@@ -4,16 +4,16 @@ dbt makes the same numbers offline (dbt_project/models/marts/features.sql); from
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
 
 WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
-NO_WEATHER: dict[str, float | None] = dict.fromkeys(WEATHER)
+NO_WEATHER: tuple[float | None, ...] = (None,) * len(WEATHER)
 PLANNED = ["planned_clock_minutes", "departures_hour", "departures_day", "leg", "minutes_since_leg"]
 FEATURES = [
     "carrier_code", "origin_code", "dest_code", "minute_of_day", "day_of_week", "days_from_holiday", "distance", *PLANNED,
@@ -30,9 +30,22 @@ ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MISSING = float("nan")
 
 
-def row(values: Mapping[str, Any]) -> list[float]:
-    """The model's input: one number a feature, in order; what is not known is NaN."""
-    return [MISSING if value is None else value for value in map(values.get, FEATURES)]
+class Instance(Protocol):
+    """What is asked about, as far as features need it."""
+
+    @property
+    def carrier(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def dest(self) -> str: ...
+    @property
+    def distance(self) -> float | None: ...
+
+
+def row(values: Iterable[float | None]) -> list[float]:
+    """The model's input, of the features' values in their order: what is not known is NaN."""
+    return [MISSING if value is None else value for value in values]
 
 
 @lru_cache(maxsize=10_000)
@@ -69,36 +82,23 @@ def days_from_holiday(day: date, holidays: Sequence[date]) -> float:
     return float(min([MOST_DAYS, *(abs((day - holiday).days) for holiday in holidays[max(place - 1, 0) : place + 1])]))
 
 
-def calendar(departure: datetime, holidays: Sequence[date]) -> dict[str, float]:
-    """The features that only the time of departure, which is local, decides."""
-    return {
-        "minute_of_day": float(departure.hour * 60 + departure.minute),
-        "day_of_week": float(departure.isoweekday()),
-        "days_from_holiday": days_from_holiday(departure.date(), holidays),
-    }
+def calendar(departure: datetime, holidays: Sequence[date]) -> tuple[float, float, float]:
+    """The features that only the time of departure, which is local, decides: minute of the day, day of the week, days from a holiday."""
+    return float(departure.hour * 60 + departure.minute), float(departure.isoweekday()), days_from_holiday(departure.date(), holidays)
 
 
 def from_request(
-    instance: Mapping[str, Any],
-    calendar: Mapping[str, float],
+    asked: Instance,
+    calendar: tuple[float, float, float],
     plane: tuple[float | None, float | None],
     route: tuple[int, int] | None,
     planned: Sequence[float | None],
-) -> dict[str, float | None]:
-    """The features of one asked-for instance.
+    weather: Sequence[float | None] = NO_WEATHER,
+) -> list[float | None]:
+    """The values of FEATURES of one asked-for instance, None for what is not known.
 
-    calendar: of its departure; plane: (year built, seats); route: (flights, minutes in the air) as of the history key; planned: the values of PLANNED.
+    calendar: of its departure; plane: (year built, seats); route: (flights, minutes in the air) as of the history key; planned: the values of PLANNED;
+    weather: those of WEATHER.
     """
-    return {
-        "carrier_code": code(instance["carrier"]),
-        "origin_code": code(instance["origin"]),
-        "dest_code": code(instance["dest"]),
-        **calendar,
-        "distance": instance.get("distance"),
-        **dict(zip(PLANNED, planned, strict=True)),
-        "plane_built": plane[0],
-        "plane_seats": plane[1],
-        **NO_WEATHER,
-        **(instance.get("weather") or {}),
-        "route_air_time": route[1] / route[0] if route and route[0] else None,
-    }
+    codes = code(asked.carrier), code(asked.origin), code(asked.dest)
+    return [*codes, *calendar, asked.distance, *planned, *plane, *weather, route[1] / route[0] if route and route[0] else None]

@@ -58,7 +58,7 @@ def _behaviour(model: Model, rows: Matrix, _: Any, limits: Mapping[str, Any]) ->
         rise = float((model.predict(worse) - model.predict(better)).mean())
         found.append((f"direction/{name}: mean rise of the risk from better to worse", rise, ">=", limits["least_rise"]))
     for name, pair in limits["smallest"].items():
-        easy, hard = (float(model.predict(np.array([row(pair[side])]))[0]) for side in ("easy", "hard"))
+        easy, hard = (float(model.predict(np.array([row(map(pair[side].get, FEATURES))]))[0]) for side in ("easy", "hard"))
         found.append((f"smallest/{name}: risk of the hard one minus that of the easy one", hard - easy, ">=", limits["least_difference"]))
     return found
 

@@ -9,7 +9,7 @@ from zlib import crc32
 
 import msgspec
 
-from ml.features import row
+from ml.features import FEATURES, row
 from serving.metrics import FAILED
 from serving.reference import Asked
 from serving.release import Release
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 NULL = r"\N"
 ENCODE = msgspec.json.Encoder().encode
+# an object of them in the log, at a fraction of a dictionary's cost
+Features = msgspec.defstruct("Features", [(name, float | None) for name in FEATURES], gc=False)
 
 
 class Asking(msgspec.Struct, frozen=True, gc=False):
@@ -59,7 +61,7 @@ def chosen(now: "Serving", request: bytes) -> Release | None:
 
 def part(release: Release, asked: list[Asked], asking: Asking) -> Part:
     """Answer some instances; raises InvalidModel."""
-    rows = [row(one.features) for one in asked]
+    rows = [row(one.values) for one in asked]
     begun = perf_counter()
     probabilities = release.probabilities(rows)
     seconds = (perf_counter() - begun) / len(rows)
@@ -85,6 +87,6 @@ def lines(answers: Iterable[tuple[str, Asked, float]], version: int, asking: Ask
     middle = f"\t{asking.purpose}\t{version}\t"
     told = []
     for (identity, one, probability), shadowed in zip(answers, shadows or repeat(NULL), strict=False):
-        features = ENCODE(one.features).decode()
+        features = ENCODE(Features(*one.values)).decode()
         told.append(f"{identity}\t{one.entity_id}\t{one.partition_key}{middle}{probability!r}\t{features}\t{one.history_key or NULL}{end}{shadowed}\n")
     return "".join(told).encode()

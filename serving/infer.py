@@ -143,8 +143,7 @@ def _split(content: memoryview) -> Any:
 
 def about(row: list[float], entity: str, key: str) -> Asked:
     """A feature row of partition `key`, as what is logged."""
-    features = {name: None if value != value else value for name, value in zip(FEATURES, row, strict=True)}
-    return Asked(entity, key, None, features, 0)
+    return Asked(entity, key, None, [None if value != value else value for value in row], 0)
 
 
 def respond(request: InferRequest, found: list[Part]) -> tuple[bytes, list[tuple[bytes, bytes]]]:

@@ -32,7 +32,8 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     entity_id: str
     partition_key: str
     history_key: str | None
-    features: dict[str, float | None]
+    # the values of FEATURES
+    values: list[float | None]
     out_of_range: int
 
 
@@ -78,7 +79,7 @@ class Moment(msgspec.Struct, frozen=True):
     hour: str
     partition_key: str
     history_key: str | None
-    calendar: dict[str, float]
+    calendar: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -145,15 +146,12 @@ class Reference:
     def ask(self, instance: Instance) -> Asked:
         return self.with_weather(instance, *usable(instance.weather))
 
-    def with_weather(self, instance: Instance, weather: dict[str, float], out_of_range: int) -> Asked:
+    def with_weather(self, instance: Instance, weather: tuple[float | None, ...], out_of_range: int) -> Asked:
         """The same, of the observation's values that can be used."""
         at = self.moment(instance.scheduled_departure)
         entity_id = f"{at.hour}/{instance.carrier}/{instance.flight}"
-        values: dict[str, Any] = {
-            "carrier": instance.carrier, "origin": instance.origin, "dest": instance.dest, "distance": instance.distance, "weather": weather,
-        }  # fmt: skip
         plane = self.planes.get(instance.tailnum or "", UNKNOWN)
         route = self.routes.get((at.history_key, instance.origin, instance.dest)) if at.history_key else None
         plan = self.plans.get(at.partition_key)
-        features = from_request(values, at.calendar, plane, route, plan.of(entity_id) if plan else NOT_PLANNED)
-        return Asked(entity_id, at.partition_key, at.history_key, features, out_of_range)
+        values = from_request(instance, at.calendar, plane, route, plan.of(entity_id) if plan else NOT_PLANNED, weather)
+        return Asked(entity_id, at.partition_key, at.history_key, values, out_of_range)

@@ -11,6 +11,7 @@ import yaml
 from msgspec import Meta, Struct
 
 from flightdeck.parameters import parameters
+from ml.features import NO_WEATHER, WEATHER
 
 MOST_BYTES = 5_000_000
 MOST_INSTANCES = 10_000
@@ -129,7 +130,7 @@ RANGES = {
     "wind_gust": (0, 253), "precip": (0, 20), "pressure": (870, 1085), "visib": (0, 100),
 }  # fmt: skip
 # in the order of the fields
-LIMITS = [(name, *RANGES[name]) for name in Weather.__struct_fields__]
+LIMITS = [RANGES[name] for name in WEATHER]
 DECODER = msgspec.json.Decoder(PredictRequest)
 Kind = TypeVar("Kind")
 # objects of types with these names, which no field takes, subject neither: "Expected `float`, got `NaN`"
@@ -179,16 +180,16 @@ def _malformed(body: bytes, kind: Any, error: msgspec.DecodeError | UnicodeDecod
     return InvalidRequest("", f"not JSON: {error}")
 
 
-def usable(weather: Weather | None) -> tuple[dict[str, float], int]:
-    """(the observation's values within range, how many were out of it)."""
-    return within_range(msgspec.structs.astuple(weather)) if weather else ({}, 0)
+def usable(weather: Weather | None) -> tuple[tuple[float | None, ...], int]:
+    """(the observation's values, None where there is none within range, how many were out of it)."""
+    return within_range(msgspec.structs.astuple(weather)) if weather else (NO_WEATHER, 0)
 
 
 @lru_cache(maxsize=5000)
-def within_range(values: tuple[float | None, ...]) -> tuple[dict[str, float], int]:
-    """The same, of the values in the order of Weather's fields. Many requests come with one observation; nobody changes what this returns."""
-    known = [(name, low <= value <= high, value) for (name, low, high), value in zip(LIMITS, values, strict=True) if value is not None]
-    return {name: value for name, sound, value in known if sound}, sum(not sound for _, sound, _ in known)
+def within_range(values: tuple[float | None, ...]) -> tuple[tuple[float | None, ...], int]:
+    """The same, of the values in the order of Weather's fields. Many requests come with one observation."""
+    found = tuple(value if value is not None and low <= value <= high else None for (low, high), value in zip(LIMITS, values, strict=True))
+    return found, found.count(None) - values.count(None)
 
 
 def openapi() -> dict[str, Any]:

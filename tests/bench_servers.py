@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from flightdeck import deployments, registry
 from flightdeck.warehouse import connect
-from ml.features import row
+from ml.features import NO_WEATHER, row
 from serving.reference import Reference
 
 
@@ -67,7 +67,9 @@ def plain() -> FastAPI:
 
     @app.post("/predict")
     async def predict(request: PredictRequest) -> PredictAnswer:
-        rows = [row(reference.with_weather(each, each.weather.model_dump(exclude_none=True) if each.weather else {}, 0).features) for each in request.instances]  # type: ignore[arg-type]
+        weather = [tuple(each.weather.model_dump().values()) if each.weather else NO_WEATHER for each in request.instances]
+        asked = [reference.with_weather(each, observed, 0) for each, observed in zip(request.instances, weather, strict=True)]  # type: ignore[arg-type]
+        rows = [row(each.values) for each in asked]
         found = booster.predict(rows, num_threads=1).tolist()
         return PredictAnswer(model_version=version, predictions=[Prediction(prediction_id=str(uuid4()), probability=p, label=p >= 0.5) for p in found])
 

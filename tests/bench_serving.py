@@ -4,11 +4,13 @@ Run by tests/bench.py. The servers are all up, and are asked in turns, each roun
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -30,7 +32,9 @@ Found = dict[str, Any]
 
 @contextmanager
 def server(command: list[str], port: int, path: str) -> Iterator[int]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    # MLflow looks for its server's command there
+    path_too = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | path_too)
     try:
         deadline = time.monotonic() + 90
         while True:

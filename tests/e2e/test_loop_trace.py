@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -16,7 +17,7 @@ from flightdeck.warehouse import query
 from governance.edges import EDGES, orphans
 from governance.impact import impact
 from governance.trace import NotFound, trace
-from ml.features import FEATURES, PLANNED, WEATHER, calendar, from_request, row
+from ml.features import FEATURES, NO_WEATHER, PLANNED, WEATHER, calendar, from_request, row
 from ml.learners import load
 from tests.e2e.test_loop import flightdeck
 
@@ -29,18 +30,18 @@ def months(platform: None) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def rebuilt(sources: list[dict[str, Any]], holidays: list[date]) -> dict[str, float | None]:
+def rebuilt(sources: list[dict[str, Any]], holidays: list[date]) -> list[float | None]:
     """The features of an entity from its source rows alone, by the function that answers requests."""
     rows = {each["table"]: each["row"] for each in sources}
     asked = rows["raw.flights"]
     assert all(each["row"] for each in sources)
     departure = datetime.fromisoformat(f"{asked['year']}-{asked['month']:02}-{asked['day']:02}T{asked['hour']:02}:{asked['minute']:02}")
-    weather = {name: rows["raw.weather"][name] for name in WEATHER} if "raw.weather" in rows else None
+    weather = [rows["raw.weather"][name] for name in WEATHER] if "raw.weather" in rows else NO_WEATHER
     plane = (rows["raw.planes"]["year"], rows["raw.planes"]["seats"]) if "raw.planes" in rows else (None, None)
     history = rows.get("marts.route_history")
     route = (history["flights"], history["air_time_total"]) if history else None
     planned = [rows["marts.planned_departures"][name] for name in PLANNED]
-    return from_request({**asked, "weather": weather}, calendar(departure, holidays), plane, route, planned)
+    return from_request(SimpleNamespace(**asked), calendar(departure, holidays), plane, route, planned, weather)
 
 
 def test_features_and_probability_of_200_answers_are_those_of_what_their_traces_name(months: None) -> None:
@@ -53,7 +54,7 @@ def test_features_and_probability_of_200_answers_are_those_of_what_their_traces_
             models[model["sha256"]] = load({**model, "learner": model["learner"]})
         logged = found["features"]["logged"]
         made = rebuilt(found["sources"], holidays)
-        assert {name: made[name] for name in FEATURES} == logged == found["features"]["built"]
+        assert dict(zip(FEATURES, made, strict=True)) == logged == found["features"]["built"]
         assert models[model["sha256"]].one(row(made)) == prediction["probability"]
         exact += 1
     assert exact == 200

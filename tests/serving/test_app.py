@@ -84,7 +84,7 @@ def test_an_answer_is_in_the_log_with_its_features(serving: int, client: httpx.C
     assert (entry["features"]["minute_of_day"], entry["features"]["temp"], entry["features"]["dewp"]) == (315.0, 39.0, None)
     # what was logged is what was scored
     assert follower.now.release
-    assert follower.now.release.predict([row(entry["features"])]) == [first["probability"]]
+    assert follower.now.release.predict([row(map(entry["features"].get, FEATURES))]) == [first["probability"]]
 
 
 def test_weather_out_of_range_is_logged_as_missing_and_counted(serving: int, client: httpx.Client, connection: Connection) -> None:

@@ -3,13 +3,14 @@
 import json
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from flightdeck import ledger
 from flightdeck.warehouse import Connection, connect, query
 from ml.features import FEATURES, PLANNED
-from serving.reference import Reference
+from serving.reference import Asked, Reference
 from serving.schema import Instance, decode
 from tests.dbt_project.months import REAL, real_months
 from world.requests import batches
@@ -39,6 +40,10 @@ def history(database: str) -> Iterator[Connection]:
         connection.execute("delete from raw.planes where tailnum = 'N1996'")
 
 
+def features(asked: Asked) -> dict[str, Any]:
+    return dict(zip(FEATURES, asked.values, strict=True))
+
+
 @pytest.fixture
 def reference(history: Connection) -> Reference:
     with connect("serving") as own:
@@ -59,7 +64,7 @@ def test_history_is_as_of_the_newest_published_before(reference: Reference, mont
     asked = reference.ask(instance(month))
     assert asked.partition_key == month
     assert asked.history_key == key
-    assert asked.features["route_air_time"] == minutes
+    assert features(asked)["route_air_time"] == minutes
 
 
 def test_nothing_published_is_no_history() -> None:
@@ -78,8 +83,8 @@ def test_what_is_withdrawn_is_no_history(history: Connection, reference: Referen
 
 @pytest.mark.parametrize(("tailnum", "built", "seats"), [("N1996", 1990, 182), ("NOBODY", None, None)])
 def test_a_plane_is_looked_up_and_an_unknown_one_is_missing(reference: Reference, tailnum: str, built: int | None, seats: int | None) -> None:
-    features = reference.ask(instance("1996-02", tailnum)).features
-    assert (features["plane_built"], features["plane_seats"]) == (built, seats)
+    found = features(reference.ask(instance("1996-02", tailnum)))
+    assert (found["plane_built"], found["plane_seats"]) == (built, seats)
 
 
 PLANNED_AT = "1996-05-09T09:00:00Z/UA/7"  # 05:15 in New York
@@ -102,16 +107,16 @@ def _read(before: Reference | None = None) -> Reference:
 
 
 def test_what_was_planned_is_looked_up(plan: ledger.Attempt) -> None:
-    features = _read().ask(instance("1996-05")).features
-    assert [features[name] for name in PLANNED] == [240.0, 20.0, 300.0, None, None]
+    found = features(_read().ask(instance("1996-05")))
+    assert [found[name] for name in PLANNED] == [240.0, 20.0, 300.0, None, None]
 
 
 @pytest.mark.parametrize(("month", "flight"), [("1996-05", 6), ("1996-05", 8), ("1996-06", 7)])
 def test_what_was_not_planned_has_no_plan(plan: ledger.Attempt, month: str, flight: int) -> None:
     asked = instance(month)
     asked.flight = flight
-    features = _read().ask(asked).features
-    assert [features[name] for name in PLANNED] == [None] * len(PLANNED)
+    found = features(_read().ask(asked))
+    assert [found[name] for name in PLANNED] == [None] * len(PLANNED)
 
 
 def test_a_plan_is_read_again_only_when_it_was_built_again(plan: ledger.Attempt) -> None:
@@ -121,7 +126,7 @@ def test_a_plan_is_read_again_only_when_it_was_built_again(plan: ledger.Attempt)
     assert again.plans["1996-05"] is first.plans["1996-05"]
     ledger.begin("plan", "1996-05").record("done")
     revised = _read(again)
-    assert revised.ask(instance("1996-05")).features["departures_hour"] == 21.0
+    assert features(revised.ask(instance("1996-05")))["departures_hour"] == 21.0
     assert {key for key in revised.plans if revised.plans[key] is not again.plans[key]} == {"1996-05"}
 
 
@@ -142,6 +147,6 @@ def test_online_features_equal_the_marts_of_a_real_month(database: str) -> None:
         rows = query("select * from marts.features where entity_id = any(%s)", list(online))
         assert {row["history_key"] for row in rows} == {asked.history_key for asked in online.values()} == {max(ledger.published(before=REAL))}
     assert len(rows) == len(online) == 3000
-    assert [row["entity_id"] for row in rows if {name: row[name] for name in FEATURES} != online[row["entity_id"]].features] == []
+    assert [row["entity_id"] for row in rows if {name: row[name] for name in FEATURES} != features(online[row["entity_id"]])] == []
     for name in FEATURES:
         assert any(row[name] is not None for row in rows), name

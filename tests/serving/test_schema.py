@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from expectations.suites import landing_weather
+from ml.features import WEATHER
 from serving.schema import MOST_INSTANCES, PURPOSES, RANGES, InvalidRequest, Weather, decode, openapi, usable
 
 GOOD: dict[str, Any] = {
@@ -159,9 +160,15 @@ def test_as_many_as_allowed_are_taken() -> None:
 
 
 def test_weather_out_of_range_is_missing_and_counted() -> None:
-    assert usable(Weather(temp=39.0, wind_speed=1048.0, humid=-1.0, pressure=1e308)) == ({"temp": 39.0}, 3)
-    assert usable(Weather(temp=-60.0, precip=0.0)) == ({"temp": -60.0, "precip": 0.0}, 0)
-    assert usable(Weather()) == usable(None) == ({}, 0)
+    def found(weather: Weather | None) -> tuple[dict[str, float | None], int]:
+        values, out = usable(weather)
+        return {name: value for name, value in zip(WEATHER, values, strict=True) if value is not None}, out
+
+    assert found(Weather(temp=39.0, wind_speed=1048.0, humid=-1.0, pressure=1e308)) == ({"temp": 39.0}, 3)
+    assert found(Weather(temp=-60.0, precip=0.0)) == ({"temp": -60.0, "precip": 0.0}, 0)
+    assert found(Weather()) == found(None) == ({}, 0)
+    # in the features' order, which is how they get there
+    assert list(Weather.__struct_fields__) == WEATHER
 
 
 def test_ranges_that_the_landing_suite_also_has_are_the_same() -> None:

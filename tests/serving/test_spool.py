@@ -15,6 +15,7 @@ import pytest
 
 from flightdeck.settings import settings
 from flightdeck.warehouse import Connection, connect
+from ml.features import FEATURES
 from serving import spool as spooling
 from serving.answer import Asking, identities, lines
 from serving.reference import Asked
@@ -27,7 +28,7 @@ AT = datetime(2015, 2, 3, 8, tzinfo=UTC).isoformat()
 def some(count: int) -> tuple[list[str], bytes]:
     """(ids, lines) of answers."""
     made = identities(count)
-    asked = [Asked(f"2015-02-03T10:00:00Z/UA/{number}", "2015-02", None, {"temp": None, "humid": 0.5}, 0) for number in range(count)]
+    asked = [Asked(f"2015-02-03T10:00:00Z/UA/{number}", "2015-02", None, [0.5, *[None] * (len(FEATURES) - 1)], 0) for number in range(count)]
     return made, lines(zip(made, asked, [0.25] * count, strict=True), VERSION, Asking("probe", AT), 1e-5)
 
 
@@ -76,7 +77,7 @@ def test_lines_arrive_as_they_were_written(copying: Callable[[], Spool], arrived
     until(lambda: arrived() == sorted(ids))
     row = connection.execute("select * from ops.predictions where prediction_id = %s", (ids[0],)).fetchone()
     assert row
-    assert (row["features"], row["history_key"], row["shadows"]) == ({"temp": None, "humid": 0.5}, None, None)
+    assert (row["features"], row["history_key"], row["shadows"]) == (dict.fromkeys(FEATURES) | {FEATURES[0]: 0.5}, None, None)
     assert row["seconds"] == pytest.approx(1e-5)
 
 
@@ -97,6 +98,8 @@ def test_what_a_killed_process_has_acknowledged_is_copied_by_the_next(tmp_path: 
     receiver, sender = context.Pipe()
     process = context.Process(target=_writes_and_dies, args=(tmp_path, sender))
     process.start()
+    # else nobody would notice that the other one died too early
+    sender.close()
     acknowledged: list[str] = []
     while (ids := receiver.recv()) is not None:
         acknowledged += ids
