@@ -3,11 +3,15 @@
 import gc
 
 import bentoml
+from uvicorn.config import HTTP_PROTOCOLS
 
 from flightdeck import logs
 from flightdeck.settings import settings
 from serving.app import Foremost, askers, follower, shadow, spool, window
 from serving.routes import app
+
+# BentoML's server asks for the default
+HTTP_PROTOCOLS["auto"] = "serving.connections:Bounded"
 
 
 @bentoml.service(

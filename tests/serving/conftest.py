@@ -26,6 +26,7 @@ from flightdeck.warehouse import Connection, connect
 from ml.features import FEATURES
 from serving import app as served
 from serving import rollout
+from serving.connections import Bounded
 from serving.follower import Follower
 from serving.keep import Keep
 from serving.routes import app
@@ -189,12 +190,14 @@ def look(connection: Connection, follower: Follower) -> Callable[[], None]:
 
 
 @contextmanager
-def listening(served: ASGIApp, lifespan: Literal["on", "off"] = "off") -> Iterator[tuple[str, int]]:
-    """An ASGI application behind a real server: (host, port)."""
+def listening(served: ASGIApp, lifespan: Literal["on", "off"] = "off", send_buffer: int = 0) -> Iterator[tuple[str, int]]:
+    """An ASGI application behind a real server: (host, port). `send_buffer`: bytes that the system takes for a client, if not its own choice."""
     with socket.socket() as opened:
+        if send_buffer:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         opened.bind(("127.0.0.1", 0))
         opened.listen()
-        server = uvicorn.Server(uvicorn.Config(served, log_level="critical", lifespan=lifespan))
+        server = uvicorn.Server(uvicorn.Config(served, log_level="critical", lifespan=lifespan, http=Bounded))
         thread = Thread(target=server.run, args=([opened],))
         thread.start()
         try:

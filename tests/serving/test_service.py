@@ -1,5 +1,6 @@
 """The service as it runs: BentoML's process with our routes, its metrics, and a description that says what there is."""
 
+import socket
 from collections.abc import Iterator
 
 import httpx
@@ -54,3 +55,9 @@ def test_the_start_page_loads_only_what_the_service_has(service: httpx.Client) -
 def test_health_says_what_serves(service: httpx.Client) -> None:
     assert set(service.get("/health").json()) == {"model_version", "newest_partition", "log_backlog_bytes", "problem"}
     assert service.get("/nowhere").status_code == 404
+
+
+def test_who_sends_no_request_is_cut_off(service: httpx.Client) -> None:
+    with socket.create_connection(("127.0.0.1", settings().port_serving), timeout=20) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 408")

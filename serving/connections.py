@@ -1,0 +1,47 @@
+"""Connections that do not wait for ever: uvicorn has no bound on the time of a request's head, nor on that of a client which does not read its answer."""
+
+import asyncio
+from time import monotonic
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+SECONDS = 8
+LATE = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class Bounded(HttpToolsProtocol):
+    """uvicorn's protocol over httptools. One look at all connections a second ends those that are stuck; a request itself costs nothing more."""
+
+    # whose connections are looked at
+    looking: ClassVar[asyncio.AbstractEventLoop | None] = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if Bounded.looking is not self.loop:
+            look(self.loop, self.connections, {})
+
+    @property
+    def stuck(self) -> bool:
+        """While it is between an answer and the end of the next request's head without being idle (uvicorn ends idle ones), or is closing."""
+        return self.transport.is_closing() or (self.timeout_keep_alive_task is None and (self.cycle is None or self.cycle.response_complete))
+
+    def end(self) -> None:
+        if self.transport.is_closing():
+            # what it has not read is lost
+            self.transport.abort()
+        else:
+            self.transport.write(LATE)
+            self.transport.close()
+
+
+def look(loop: asyncio.AbstractEventLoop, connections: set[Any], before: dict[tuple[Bounded, Any], float]) -> None:
+    """`before`: since when a connection has been stuck, by the request that it had answered last."""
+    now = monotonic()
+    since = {(each, each.cycle): before.get((each, each.cycle), now) for each in connections if isinstance(each, Bounded) and each.stuck}
+    for (connection, _), at in since.items():
+        if now - at > SECONDS:
+            connection.end()
+    Bounded.looking = loop if connections else None
+    if connections:
+        loop.call_later(min(1, SECONDS), look, loop, connections, since)
