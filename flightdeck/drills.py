@@ -11,11 +11,12 @@ from flightdeck.settings import settings
 from flightdeck.warehouse import connect, query
 from flightdeck.watch import Failed, NotReady, Watch, champion_release, until
 
-# every label of the newest partitions comes so many hours later, or is taken back
+# every label of the newest partitions comes so much later, or is taken back
 SHIFT = """
-update marts.labels set known_at = known_at + %s * interval '1 hour'
+update marts.labels set known_at = known_at + %s * interval '1 day'
 where partition_key in (select partition_key from ops.published order by 1 desc limit 2)"""
-LATER_HOURS = 24 * 60
+# longer than both of them, and LATE_SECONDS
+LATER_DAYS = 120
 # monitoring/prometheus/rules/platform.yml has the same
 DRIFTED_PSI, DRIFTED_SHARE, LATE_SECONDS = 0.25, 0.6, 40 * 86400
 A_REQUEST = 500
@@ -76,7 +77,7 @@ def drift(watch: Watch) -> None:
 
 
 def late_labels(watch: Watch) -> None:
-    """The labels of the two newest partitions become known sixty days later."""
+    """The labels of the two newest partitions become known months later."""
     from flightdeck.partitions import partition
     from monitoring.measure import labels, performance
 
@@ -90,9 +91,9 @@ def late_labels(watch: Watch) -> None:
         return _gauges("reports", "flightdeck_age_seconds").get("labels", 0.0)
 
     with connect() as connection:
-        connection.execute(SHIFT, (LATER_HOURS,))
+        connection.execute(SHIFT, (LATER_DAYS,))
         try:
-            watch.say(f"no label of {', '.join(published[-2:])} is known before sixty days have passed")
+            watch.say(f"no label of {', '.join(published[-2:])} is known before {LATER_DAYS} days have passed")
             with watch.reacting():
                 until("the metrics do not show that labels are late", 60, lambda: age() > LATE_SECONDS)
             watch.say(f"labels are {age() / 86400:.0f} days behind the requests: where Prometheus runs, LabelsLate is raised")
@@ -102,7 +103,7 @@ def late_labels(watch: Watch) -> None:
             if told["log_loss"] is not None:
                 raise Failed("it was measured by labels that nobody could know")
         finally:
-            connection.execute(SHIFT, (-LATER_HOURS,))
+            connection.execute(SHIFT, (-LATER_DAYS,))
     until("labels are still late", 60, lambda: age() <= LATE_SECONDS)
     watch.say(f"put back: {labels(key, closes)['label_coverage']:.0%} of the labels of {key}")
 
@@ -159,7 +160,7 @@ def drill(name: str) -> None:
     slow-model      one that takes too long for a row
     tampered-model  one whose file is not the one that was released
     drift           requests far from what the model was trained on
-    late-labels     labels that come two months later
+    late-labels     labels that come four months later
     registry-down   the service starts while MLflow is down
 
     Nobody's answer is of a drill's model, and what is asked has the purpose `drill`, which counts nowhere. The moves stay in

@@ -52,13 +52,17 @@ def predict(source: Path, target: Path, rows: int, purpose: str) -> None:
 
 
 @click.command()
-@click.argument("version", type=click.IntRange(min=1), required=False)
+@click.option("--to", "version", type=click.IntRange(min=1), metavar="VERSION", help="Which; without it: what served before.")
 @click.option("--reason", default="said on the command line", show_default=True, help="Kept with it.")
 @friendly
 def rollback(version: int | None, reason: str) -> None:
-    """Serve what served before, or VERSION, which must have served: within two seconds, and without a failed request.
+    """Serve what served before, or another version that has served: within two seconds, and without a failed request.
 
     A release on trial is retired with it. Nothing is deleted: the same command with the other version goes forward again.
+
+    \b
+    flightdeck rollback
+    flightdeck rollback --to 11 --reason "the drift report of March"
     """
     from flightdeck.warehouse import connect
     from serving import deploy, rollout

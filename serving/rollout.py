@@ -6,6 +6,7 @@ The evidence is technical: failures, time, and how far the answers are from the 
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import cycle, islice
 from statistics import fmean, median
 from typing import Any
 
@@ -23,11 +24,17 @@ from serving.release import ReleaseRefused, load
 
 # of a rehearsal's requests; a canary's share is of requests, so they are small
 ROWS_A_REQUEST = 5
+# so many times as many requests as the candidate's share of them should take, if each had one row
+MOST_ROUNDS = 4
 # for which the champion may be still on its way to the workers
 TAKES_UP_SECONDS = 10
 RECENT = """
-select entity_id, features from ops.predictions where purpose in ('replay', 'live')
-and partition_key = (select max(partition_key) from ops.predictions where purpose in ('replay', 'live')) order by md5(entity_id), logged_at limit %s"""
+with last as (
+    select entity_id, partition_key, features, logged_at from ops.predictions where purpose in ('replay', 'live') order by logged_at desc limit 50000)
+select entity_id, features from (
+    select distinct on (entity_id) entity_id, features from last
+    where partition_key = (select max(partition_key) from last) order by entity_id, logged_at) asked
+order by md5(entity_id) limit %s"""
 # the candidate's answers since its state began, each with the one that was given instead of it, if it was in shadow
 CANDIDATE = """
 select c.probability, c.seconds, a.probability as champion from ops.predictions c
@@ -149,18 +156,20 @@ class Trial:
         return judge(evidence, wanted, self.policy)
 
     def rehearse(self, share: float, wanted: int) -> int:
-        """Ask again what was asked last, until the candidate has had `wanted` rows; returns how many it has had. Purpose `probe`: nobody's answers."""
-        rows = self.connection.execute(RECENT, (int(wanted / (share or 1) * 2) + ROWS_A_REQUEST,)).fetchall()
-        had, logged = 0, list[str]()
+        """Ask again what was asked last, until the candidate has had `wanted` rows; returns for how many it can be judged: none where nothing has been
+        asked yet. Purpose `probe`: nobody's answers."""
+        rows = self.connection.execute(RECENT, (int(wanted / (share or 1)) + ROWS_A_REQUEST,)).fetchall()
+        had, logged, most = 0, list[str](), int(MOST_ROUNDS * wanted / (share or 1))
         url = f"/v2/models/{parameters()['model']['name']}/infer"
         with httpx.Client(base_url=settings().url("serving"), headers=settings().authorization | {"x-purpose": "probe"}, timeout=30) as client:
-            for some in batched(rows, ROWS_A_REQUEST):
+            for number, some in enumerate(islice(cycle(batched(rows, ROWS_A_REQUEST)), most)):
                 features = [[row["features"].get(name) for name in FEATURES] for row in some]
                 inputs = [
                     {"name": "features", "datatype": "FP64", "shape": [len(some), len(FEATURES)], "data": features},
                     {"name": "entity_id", "datatype": "BYTES", "shape": [len(some)], "data": [row["entity_id"] for row in some]},
                 ]
-                answer = client.post(url, json={"inputs": inputs})
+                # with a name of its own each: the same request would go the same way
+                answer = client.post(url, json={"id": f"{self.row}/{number}", "inputs": inputs})
                 answer.raise_for_status()
                 found = answer.json()
                 logged += next(output["data"] for output in found["outputs"] if output["name"] == "prediction_id")
@@ -168,7 +177,7 @@ class Trial:
                 if had >= wanted:
                     break
         await_logged(logged)
-        return had
+        return wanted if rows else 0
 
     def await_evidence(self, since: Any, share: float, wanted: int) -> Evidence:
         """Once `wanted` rows of the candidate are in the log; raises NotServed when no traffic has come in the policy's time."""

@@ -96,6 +96,8 @@ alter table ops.predictions add column if not exists shadows uuid;
 alter table ops.predictions drop constraint if exists predictions_purpose_check;
 alter table ops.predictions add constraint predictions_purpose_check check (purpose in ('replay', 'live', 'shadow', 'probe', 'drill'));
 create index if not exists predictions_key on ops.predictions (partition_key, entity_id);
+-- what was asked last
+create index if not exists predictions_asked on ops.predictions (logged_at) where purpose in ('replay', 'live');
 -- how many answers a model has given, and as of which history, without reading any of them
 create index if not exists predictions_origin on ops.predictions (model_version, history_key, purpose);
 

@@ -41,3 +41,17 @@ def test_the_platform_reacts_by_itself_and_everything_is_put_back(months: None, 
         given = query("select count(*) as n from ops.predictions where model_version = %s and purpose <> 'shadow'", VERSIONS[name])
         assert given == [{"n": 0}]
         assert query("select state from ops.deployments where model_version = %s order by id desc limit 1", VERSIONS[name]) == [{"state": "retired"}]
+
+
+def test_back_and_forth_by_command(months: None) -> None:
+    now = deployments.champion()
+    assert now
+    for options in ([], ["--to", str(now["model_version"]), "--reason", "it was right"]):
+        done = flightdeck("rollback", *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "in every worker" in done.stdout
+    assert query("select model_version, reasons from ops.deployments order by id desc limit 1") == [
+        {"model_version": now["model_version"], "reasons": ["roll back: it was right"]}
+    ]
+    done = flightdeck("rollback", "--to", "999")
+    assert (done.returncode, "version 999 has never served" in done.stderr) == (1, True)

@@ -46,21 +46,27 @@ def test_the_judgement_says_what_is_against_it(change: dict[str, Any], said: lis
 
 
 @pytest.fixture
-def asked(connection: Connection) -> Iterator[None]:
-    """Requests of a month that were answered: what a rehearsal asks again."""
+def recorded(connection: Connection) -> Iterator[Callable[[list[int]], None]]:
+    """Requests of a month that were answered, each for the flight of this number: what a rehearsal asks again."""
     key = "2999-01"
-    rows = [
-        (made, f"2999-01-01T10:00:00Z/UA/{number}", key, Jsonb({name: (number * 7 + place) % 97 for place, name in enumerate(FEATURES)}))
-        for number, made in enumerate(identities(1500))
-    ]
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "insert into ops.predictions (prediction_id, entity_id, partition_key, purpose, model_version, probability, features, requested_at)"
-            " values (%s, %s, %s, 'replay', 9000001, 0.5, %s, now())",
-            rows,
-        )
-    yield
+
+    def write(flights: list[int]) -> None:
+        features = {number: Jsonb({name: (number * 7 + place) % 97 for place, name in enumerate(FEATURES)}) for number in set(flights)}
+        rows = [(made, f"2999-01-01T10:00:00Z/UA/{number}", key, features[number]) for made, number in zip(identities(len(flights)), flights, strict=True)]
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "insert into ops.predictions (prediction_id, entity_id, partition_key, purpose, model_version, probability, features, requested_at)"
+                " values (%s, %s, %s, 'replay', 9000001, 0.5, %s, now())",
+                rows,
+            )
+
+    yield write
     connection.execute("delete from ops.predictions where partition_key = %s", (key,))
+
+
+@pytest.fixture
+def asked(recorded: Callable[[list[int]], None]) -> None:
+    recorded(list(range(1500)))
 
 
 def moves(version: int) -> list[tuple[str, float]]:
@@ -113,6 +119,22 @@ def test_a_good_release_comes_to_all_of_the_traffic_state_by_state(release: Make
         "select count(*) as n, count(shadows) as told from ops.predictions where model_version = %s and purpose = 'shadow'", second["model_version"]
     )
     assert shadows == [{"n": 200, "told": 200}]
+
+
+@pytest.mark.parametrize("flights", [[*range(20), *[20] * 3000], [1]], ids=["one that many have asked for", "no other"])
+def test_every_state_is_judged_by_as_many_answers_as_it_must_be(
+    release: Make, following: None, recorded: Callable[[list[int]], None], connection: Connection, flights: list[int]
+) -> None:
+    recorded(flights)
+    found = [row["entity_id"] for row in connection.execute(rollout.RECENT, (1000,)).fetchall()]
+    assert len(found) == len(set(found)) == len(set(flights))
+    assert rollout.roll_out(attempt("1993-13"), release(), ["first"]) == []
+    second = release()
+    assert rollout.roll_out(attempt("1993-14"), second, ["better"]) == []
+    rows = query("select state, evidence from ops.deployments where model_version = %s order by id", second["model_version"])
+    assert [row["state"] for row in rows] == ["shadow", "canary", "canary", "champion"]
+    for row, stage in zip(rows[1:], POLICY["stages"], strict=True):
+        assert row["evidence"]["rows"] >= stage["rows"]
 
 
 def test_a_bad_release_never_gets_beyond_shadow(release: Make, models: Registry, following: None, asked: None, follower: Follower) -> None:
