@@ -71,6 +71,11 @@ def test_each_folder_has_a_readme_and_the_docs_name_much() -> None:
     assert sum(len(_paths(name)) for name in DOCS) > 200
 
 
+def test_each_page_is_in_the_docs_own_list() -> None:
+    named = _text("docs/README.md")
+    assert [name for name in DOCS if name.startswith("docs/") and f"`{name}`" not in named and name != "docs/README.md"] == []
+
+
 @pytest.mark.parametrize("name", DOCS)
 def test_every_path_exists(name: str) -> None:
     found = _paths(name)
