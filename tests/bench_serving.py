@@ -27,6 +27,7 @@ from tests.sandbox import free_ports, workers
 from world.requests import batches
 
 ROUNDS, SECONDS, CONNECTIONS = 5, 4.0, 16
+OTHER = "select release from ops.deployments where state = 'champion' and model_version <> %s order by id desc limit 1"
 Found = dict[str, Any]
 
 
@@ -84,6 +85,21 @@ def rolled_back() -> float:
     return max(took)
 
 
+def reloaded() -> float:
+    """Seconds from the record of another release until every worker serves it, and the same back again; the slower of the two."""
+    took = list[float]()
+    with connect() as connection:
+        for _ in range(2):
+            champion = deployments.champion()
+            assert champion
+            other = connection.execute(OTHER, (champion["model_version"],)).fetchone()
+            assert other
+            begun = time.monotonic()
+            await_workers(connection, deployments.promote(connection, champion["partition_key"], other["release"], ["measured"]))
+            took.append(time.monotonic() - begun)
+    return max(took)
+
+
 def main() -> None:
     sign_in()
     champion = deployments.champion()
@@ -127,6 +143,7 @@ def main() -> None:
         "serving_rps_over_mlflow": (ratio("mlflow"), "ratio", "the same, over mlflow models serve"),
         "serving_rps": (median(each["ours"]["rate"] for each in rounds), "1/s", "single rows a second of one worker, 16 connections"),
         "batch_rows_per_second": (median(each["batch"]["a_core"] for each in rounds), "1/s", "rows a second of the worker's processor time, 1,000 a request"),
+        "reload_seconds": (median(reloaded() for _ in range(5)), "s", "from the record of another release until every worker serves it"),
         "rollback_seconds": (median(rolled_back() for _ in range(5)), "s", "from the word until every worker serves the other version"),
     }
     sys.stdout.write(json.dumps(figures))
