@@ -35,11 +35,16 @@ class Bounded(HttpToolsProtocol):
             self.transport.close()
 
 
-def look(loop: asyncio.AbstractEventLoop, connections: set[Any], before: dict[tuple[Bounded, Any], float]) -> None:
-    """`before`: since when a connection has been stuck, by the request that it had answered last."""
+# by the request that it has answered last, and the bytes of the answer that are still to be read
+State = tuple[Bounded, Any, int]
+
+
+def look(loop: asyncio.AbstractEventLoop, connections: set[Any], before: dict[State, float]) -> None:
+    """`before`: since when a connection has been stuck in the same state."""
     now = monotonic()
-    since = {(each, each.cycle): before.get((each, each.cycle), now) for each in connections if isinstance(each, Bounded) and each.stuck}
-    for (connection, _), at in since.items():
+    stuck = [(each, each.cycle, each.transport.get_write_buffer_size()) for each in connections if isinstance(each, Bounded) and each.stuck]
+    since = {state: before.get(state, now) for state in stuck}
+    for (connection, *_), at in since.items():
         if now - at > SECONDS:
             connection.end()
     Bounded.looking = loop if connections else None

@@ -87,6 +87,21 @@ def test_who_does_not_read_the_answer_is_cut_off(serving: int) -> None:
             assert read(connection) < 100_000
 
 
+def test_who_reads_slowly_gets_all_of_it(serving: int) -> None:
+    body = json.dumps({"instances": [ASKED] * MOST_INSTANCES}).encode()
+    with listening(app, send_buffer=4096) as address, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        connection.settimeout(20)
+        connection.connect(address)
+        connection.sendall(HEAD + b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        got, begun = 0, time.monotonic()
+        while part := connection.recv(40_000):
+            got += len(part)
+            time.sleep(0.1)
+    assert got > 1_000_000
+    assert time.monotonic() - begun > 4 * connections.SECONDS
+
+
 def test_a_head_and_a_body_in_many_parts_are_answered(serving: int, address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "SECONDS", 4)
     body = json.dumps({"instances": [ASKED]}).encode()
