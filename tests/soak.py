@@ -58,7 +58,9 @@ class Changes(threading.Thread):
             while time.monotonic() < self.until:
                 begun = time.monotonic()
                 release = next(each for each in following if each["model_version"] != self.current)
-                self.take_up(connection, release["model_version"], self.reloads, lambda r=release: deployments.promote(connection, max(r["partitions"]), r, ["soak"]))
+                self.take_up(
+                    connection, release["model_version"], self.reloads, lambda r=release: deployments.promote(connection, max(r["partitions"]), r, ["soak"])
+                )
                 if begun - rolled > EVERY:
                     rolled = begun
                     self.roll_back(connection)
