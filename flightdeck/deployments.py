@@ -1,6 +1,6 @@
 """What serves, by ops.deployments: the truth that the registry's aliases only mirror.
 
-A release's way: shadow → canary → champion → retired, each a row with its evidence and reasons. The newest champion's row says what serves; the
+A release's way: registered → shadow → canary → champion → retired, each a row with its evidence and reasons. The newest champion's row says what serves; the
 newest row of all, if it is a shadow's or a canary's, what is on trial.
 """
 
@@ -120,7 +120,10 @@ def roll_back(version: int | None, reason: str, by: str | None = None) -> tuple[
             (now["model_version"], version, version),
         ).fetchone()
         if rows is None:
-            raise NothingToRollBackTo(f"version {version} has never served" if version else f"no version but {now['model_version']} has served")
+            served = connection.execute("select distinct model_version from ops.deployments where state = 'champion' order by 1").fetchall()
+            known = ", ".join(str(each["model_version"]) for each in served)
+            said = "serves already" if version == now["model_version"] else f"has never served; these have: {known}"
+            raise NothingToRollBackTo(f"version {version} {said}" if version else f"no version but {now['model_version']} has served")
         if candidate:
             record(connection, now["partition_key"], candidate["release"], Move("retired", [f"roll back: {reason}"]))
         row = promote(connection, now["partition_key"], rows["release"], [f"roll back: {reason}"], {"by": by} if by else {})

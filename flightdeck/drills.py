@@ -8,12 +8,12 @@ import click
 from flightdeck import deployments, impostors, ledger, stack
 from flightdeck.friendly import friendly
 from flightdeck.settings import settings
-from flightdeck.warehouse import connect, query
+from flightdeck.warehouse import connect, lock, query
 from flightdeck.watch import Failed, NotReady, Watch, champion_release, until
 
 # every label of the newest partitions comes so much later, or is taken back
 SHIFT = """
-update marts.labels set known_at = known_at + %s * interval '1 day'
+update marts.labels set known_at = known_at + %s * interval '24 hours'
 where partition_key in (select partition_key from ops.published order by 1 desc limit 2)"""
 # longer than both of them, and LATE_SECONDS
 LATER_DAYS = 120
@@ -90,7 +90,8 @@ def late_labels(watch: Watch) -> None:
     def age() -> float:
         return _gauges("reports", "flightdeck_age_seconds").get("labels", 0.0)
 
-    with connect() as connection:
+    # no partition is built or published meanwhile, so that it is the same labels that are put back
+    with connect() as connection, lock(connection, "build"):
         connection.execute(SHIFT, (LATER_DAYS,))
         try:
             watch.say(f"no label of {', '.join(published[-2:])} is known before {LATER_DAYS} days have passed")

@@ -71,7 +71,8 @@ def deploy(kind: str, watch: Watch) -> None:
         raise Failed(f"it came to serve; version {before} does again")
     watch.say(f"retired: {'; '.join(against)}")
     answered = query(ANSWERED, release["model_version"], begun)[0]["n"]
-    watch.say(f"answers of it that anybody got: {answered}; alert: {query(ALERT, attempt.number)[0]['summary']}")
+    told = query(ALERT, attempt.number)
+    watch.say(f"answers of it that anybody got: {answered}; alert: {told[0]['summary'] if told else 'none'}")
     if answered or champion_release()["model_version"] != before:
         raise Failed(f"{answered} answers were its, and version {champion_release()['model_version']} serves")
     watch.say(f"version {before} has served all the while; nothing is to be put back but the registry's file, which is gone")

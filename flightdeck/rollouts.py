@@ -72,8 +72,11 @@ def rollback(version: int | None, reason: str) -> None:
         before, now, row = deployments.roll_back(version, reason, getpass.getuser())
     except deployments.NothingToRollBackTo as error:
         raise click.ClickException(str(error)) from None
-    with connect() as connection:
-        rollout.await_workers(connection, row)
+    try:
+        with connect() as connection:
+            rollout.await_workers(connection, row)
+    except rollout.NotServed as error:
+        raise click.ClickException(f"version {now} is to serve instead of {before}, and will as soon as the service can: {error}") from None
     seconds = (datetime.now(UTC) - begun).total_seconds()
     click.echo(f"version {now} serves instead of {before}, in every worker, after {seconds:.2f} s")
     try:

@@ -57,7 +57,9 @@ Role = Literal["serving", "worker", "privacy"]
 
 def vault(role: Role) -> psycopg.Connection[tuple[bytes]]:
     """A connection to the vault, as a role that may use it: `serving` and `worker` get the key of a subject that they have, `privacy` deletes them."""
-    return psycopg.connect(settings().database_url(role, database="vault"), autocommit=True, connect_timeout=2, options="-c statement_timeout=2000")
+    return psycopg.connect(
+        settings().database_url(role, database="vault"), autocommit=True, connect_timeout=2, tcp_user_timeout=2000, options="-c statement_timeout=2000"
+    )
 
 
 def known(subject: str) -> str | None:
@@ -85,9 +87,10 @@ class Pseudonyms:
         """The subject's pseudonym, with a new key if it has none. Raises VaultUnavailable, after two seconds at most."""
         if found := self.at_hand(subject):
             return found
-        if time.monotonic() < self._rest_until:
-            raise VaultUnavailable("the vault did not answer a moment ago")
         with self._lock:
+            # also for who has waited for this lock meanwhile
+            if time.monotonic() < self._rest_until:
+                raise VaultUnavailable("the vault did not answer a moment ago")
             try:
                 if self._connection is None or self._connection.closed:
                     self._connection = vault(self._role)

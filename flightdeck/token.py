@@ -1,7 +1,6 @@
 """Who may ask: where the setting `token` is on, a request carries the secret `token`, as Bearer or as the password of Basic."""
 
 import base64
-import binascii
 import hmac
 
 from starlette.datastructures import Headers
@@ -33,7 +32,7 @@ class Token:
         if kind.lower() == "basic":
             try:
                 given = base64.b64decode(given, validate=True).decode(errors="replace").partition(":")[2]
-            except binascii.Error:
+            except ValueError:
                 return False
         elif kind.lower() != "bearer":
             return False

@@ -1,6 +1,7 @@
 """The service's own routes: POST /predict, the Open Inference Protocol, health, and their description. BentoML mounts them."""
 
 import asyncio
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -32,6 +33,7 @@ from serving.window import Window
 
 # so many are answered at a stretch; then other requests have their turn
 AT_A_STRETCH = 500
+log = logging.getLogger("flightdeck.serving")
 JSON = [(b"content-type", b"application/json")]
 ENCODE = msgspec.json.Encoder().encode
 follower = Follower()
@@ -82,8 +84,11 @@ def _refusal(error: Exception) -> Refusal:
             return Refusal(408, "too_slow", f"the body did not come within {bodies.BODY_SECONDS} s")
         case LogUnavailable():
             return Refusal(503, "log_unavailable", str(error))
-        case _:
+        case InvalidModel():
             return Refusal(503, "wrong", str(error))
+        case _:
+            log.error("a request could not be answered", exc_info=error)
+            return Refusal(500, "internal", "the service's log says more")
 
 
 class Answering:
@@ -99,10 +104,10 @@ class Answering:
             seconds, predictions = metrics.answered(self.route, str(found[0].release.version), asking.purpose)
             seconds.observe(perf_counter() - begun)
             predictions.inc(sum([len(each.rows) for each in found]))
-        except (Refusal, InvalidRequest, TimeoutError, LogUnavailable, InvalidModel) as error:
-            refusal = _refusal(error)
+        except Exception as error:  # noqa: BLE001
+            refusal, serves = _refusal(error), follower.now.release
             status, content, headers = refusal.status, ENCODE(refusal.content), JSON
-            metrics.REFUSED.labels(self.route, refusal.content["error"]).inc()
+            metrics.REFUSED.labels(self.route, refusal.content["error"], str(serves.version) if serves else "none").inc()
         start: Message = {"type": "http.response.start", "status": status, "headers": [*headers, (b"content-length", b"%d" % len(content))]}
         await send(start)
         await send({"type": "http.response.body", "body": content})
@@ -232,9 +237,6 @@ async def ready(_: Request) -> JSONResponse:
 
 
 async def exposition(_: Request) -> Response:
-    metrics.BACKLOG.set(spool.backlog + askers.backlog)
-    metrics.UNTAKEN.set(spool.refused + askers.refused)
-    metrics.PROBLEM.set(bool(follower.now.problem or spool.problem or askers.problem))
     return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -23,11 +23,12 @@ class Bounded(HttpToolsProtocol):
 
     @property
     def stuck(self) -> bool:
-        """While it is between an answer and the end of the next request's head without being idle (uvicorn ends idle ones), or is closing."""
-        return self.transport.is_closing() or (self.timeout_keep_alive_task is None and (self.cycle is None or self.cycle.response_complete))
+        """While it is between an answer and the end of the next request's head without being idle (uvicorn ends idle ones), is not read, or is closing."""
+        between = self.timeout_keep_alive_task is None and (self.cycle is None or self.cycle.response_complete)
+        return between or self.flow.write_paused or self.transport.is_closing()
 
     def end(self) -> None:
-        if self.transport.is_closing():
+        if self.flow.write_paused or self.transport.is_closing():
             # what it has not read is lost
             self.transport.abort()
         else:

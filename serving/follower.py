@@ -11,6 +11,7 @@ from flightdeck import deployments, logs
 from flightdeck.registry import RegistryError
 from flightdeck.settings import settings
 from flightdeck.warehouse import Connection, connect
+from serving import metrics
 from serving.keep import Keep
 from serving.reference import Reference
 from serving.release import Release, ReleaseRefused, load
@@ -49,7 +50,7 @@ class Follower:
         try:
             with connect("serving") as connection:
                 self.now = self.step(connection)
-        except psycopg.Error as error:
+        except Exception as error:  # noqa: BLE001
             self.now = self._alone(error)
         threading.Thread(target=self._follow, name="follower", daemon=True).start()
 
@@ -60,22 +61,29 @@ class Follower:
         while not self._stop.is_set():
             try:
                 with connect("serving") as connection:
+                    # from the start: who waits for all workers must see one that lags behind
+                    self._tell(connection, self.now)
                     connection.execute("listen serving")
                     while not self._stop.is_set():
                         self.now = self.step(connection)
                         # until something is told, or for so long
                         for _ in connection.notifies(timeout=self.every, stop_after=1):
                             pass
-            except psycopg.Error as error:
+            except Exception as error:  # noqa: BLE001
+                # whatever it is: a worker that no longer follows would answer with an old version for ever
                 self.now = self._alone(error)
                 self._stop.wait(1)
 
-    def _alone(self, error: psycopg.Error) -> Serving:
-        """Without the warehouse: what there is goes on, at a start what served before this process; and its health says so."""
-        now = self.now
+    def _alone(self, error: Exception) -> Serving:
+        """Without the warehouse, or with what nobody has thought of: what there is goes on, at a start what served before this process; its health says so."""
+        now, said = self.now, f"the warehouse does not answer: {error}"
+        metrics.PROBLEM.labels("deployments").set(1)
+        if not isinstance(error, psycopg.Error):
+            said = f"what serves cannot be followed: {type(error).__name__}: {error}"
+            log.error(said, exc_info=error)
         if now.ledger < 0 and (release := self._last_release()) and (reference := self.keep.reference()):
             now = replace(now, release=release, reference=reference, ledger=0)
-        return replace(now, problem=f"the warehouse does not answer: {error}")
+        return replace(now, problem=said)
 
     def _last_release(self) -> Release | None:
         """What served last, here or in the process before this one."""
@@ -97,10 +105,15 @@ class Follower:
             self.keep.remember_reference(now.reference)
         if newest != now.deployment:
             now = self._take_up(now, champion, candidate, newest)
+        self._tell(connection, now)
+        metrics.PROBLEM.labels("deployments").set(bool(now.problem))
+        return now
+
+    def _tell(self, connection: Connection, now: Serving) -> None:
+        """How far this worker has come: the name of its connection says it."""
         name = deployments.Worker(now.deployment, now.ledger, now.release.version if now.release else 0).name
         if connection.info.parameter_status("application_name") != name:
             connection.execute("select set_config('application_name', %s, false)", (name,))
-        return now
 
     def _take_up(self, now: Serving, champion: dict[str, Any] | None, candidate: dict[str, Any] | None, newest: int) -> Serving:
         """What serves and what is on trial by these rows; with a problem, as much of it as passes its checks."""

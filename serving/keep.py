@@ -6,6 +6,7 @@ Whatever is read back is checked like what comes from the registry; what does no
 import hashlib
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -27,17 +28,25 @@ class Keep:
     def model(self, release: dict[str, Any]) -> bytes:
         """The model file of a release: the one that is kept, else the registry's, which is kept from then on. Raises RegistryError."""
         path = self.folder / "models" / release["sha256"]
-        if path.exists():
-            content: bytes = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() == release["sha256"]:
-                path.touch()
-                return content
+        if (kept := self._read(path.relative_to(self.folder), bytes)) is not None:
+            if hashlib.sha256(kept).hexdigest() == release["sha256"]:
+                with suppress(OSError):
+                    path.touch()
+                return bytes(kept)
             log.warning("the kept model %s is not what it was; it is fetched anew", path.name)
         content = registry.model(release)
         if self._write(path, content):
-            for older in sorted(path.parent.iterdir(), key=lambda each: each.stat().st_mtime)[: -MODELS - 1]:
-                older.unlink(missing_ok=True)
+            self._forget(path.parent)
         return content
+
+    def _forget(self, models: Path) -> None:
+        """All but the newest models, whoever else does the same now."""
+        ages = []
+        for each in models.iterdir():
+            with suppress(FileNotFoundError):
+                ages.append((each.stat().st_mtime, each))
+        for _, older in sorted(ages)[: -MODELS - 1]:
+            older.unlink(missing_ok=True)
 
     def release(self) -> dict[str, Any] | None:
         """The release that served last."""
@@ -54,12 +63,12 @@ class Keep:
     def remember_reference(self, now: Reference) -> None:
         self._write(self.folder / "reference.msgpack", now.packed())
 
-    def _read(self, name: str, decode: Callable[[bytes], Any]) -> Any:
+    def _read(self, name: str | Path, decode: Callable[[bytes], Any]) -> Any:
         path = self.folder / name
-        if not path.exists():
-            return None
         try:
             return decode(path.read_bytes())
+        except FileNotFoundError:
+            return None
         except (msgspec.DecodeError, ValueError, OSError) as error:
             log.warning("%s cannot be used: %s", path, error)
             return None

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import cycle, islice
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 import httpx
@@ -18,7 +18,7 @@ from flightdeck.parameters import parameters
 from flightdeck.predictions import await_logged
 from flightdeck.registry import Tampered
 from flightdeck.settings import settings
-from flightdeck.warehouse import Connection, Row, connect
+from flightdeck.warehouse import Connection, Row, connect, lock
 from ml.features import FEATURES
 from serving.release import ReleaseRefused, load
 
@@ -28,18 +28,22 @@ ROWS_A_REQUEST = 5
 MOST_ROUNDS = 4
 # for which the champion may be still on its way to the workers
 TAKES_UP_SECONDS = 10
+# rows that differ, so that what one of them says counts once
 RECENT = """
-with last as (
-    select entity_id, partition_key, features, logged_at from ops.predictions where purpose in ('replay', 'live') order by logged_at desc limit 50000)
-select entity_id, features from (
-    select distinct on (entity_id) entity_id, features from last
-    where partition_key = (select max(partition_key) from last) order by entity_id, logged_at) asked
-order by md5(entity_id) limit %s"""
+with last as (select entity_id, features from ops.predictions where purpose in ('replay', 'live') order by logged_at desc limit 50000)
+select entity_id, features from (select min(entity_id) as entity_id, features from last group by features) asked
+order by md5(entity_id || features::text) limit %s"""
+# where less has been asked: what could have been, the newest partition first
+PUBLISHED = """
+select entity_id, to_jsonb(f) as features from marts.features f join ops.published p using (partition_key)
+order by partition_key desc, md5(entity_id) limit %s"""
 # the candidate's answers since its state began, each with the one that was given instead of it, if it was in shadow
 CANDIDATE = """
 select c.probability, c.seconds, a.probability as champion from ops.predictions c
 left join ops.predictions a on a.prediction_id = c.shadows
-where c.model_version = %s and c.logged_at >= %s and (c.purpose = 'shadow' or %s > 0)"""
+where c.model_version = %s and c.logged_at >= %s
+    -- in shadow; as a canary, what it has answered, and what it could not
+    and case when %s > 0 then c.purpose <> 'shadow' or c.shadows is null else c.purpose = 'shadow' end"""
 CHAMPION = """
 select probability, seconds from ops.predictions where model_version = %s and logged_at >= %s and purpose <> 'shadow'"""
 
@@ -50,7 +54,7 @@ class NotServed(RuntimeError):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a candidate has shown in one state. Times are medians of a row's; `difference` is the mean distance from the champion's answers to the
+    """What a candidate has shown in one state. Times are lower quartiles of a row's; `difference` is the mean distance from the champion's answers to the
     same rows, `shift` the distance of the means where the rows were others. None: it could not be seen."""
 
     rows: int
@@ -84,26 +88,19 @@ def roll_out(attempt: ledger.Attempt, release: dict[str, Any], reasons: list[str
     Raises NotServed when the service does not follow, or traffic does not come. Then nothing is decided, and the same call begins anew.
     """
     policy = parameters()["rollout"]
-    with connect() as connection:
-        champion, _, newest = deployments.standing(connection)
-        try:
-            # by the service once more, before it answers
-            load(release)
-        except (ReleaseRefused, Tampered) as error:
-            deployments.record(connection, attempt.key, release, Move("retired", [str(error)]))
-            return _back(attempt, release, [str(error)])
+    # one release at a time: who comes meanwhile waits, and a deployer that dies lets go
+    with connect() as connection, lock(connection, "rollout"):
+        champion, candidate, row = deployments.standing(connection)
         if champion and champion["model_version"] == release["model_version"]:
             return []
-        if champion is None or not policy["stages"] or _nobody_serves(connection, champion):
-            deployments.promote(connection, attempt.key, release, reasons)
-            return []
-        trial = Trial(connection, release, champion, policy, newest)
+        trial = Trial(connection, attempt.key, release, champion, policy, row)
         try:
-            for stage in policy["stages"]:
-                if against := trial.stage(attempt.key, stage):
-                    with deployments.following(connection, trial.row):
-                        deployments.record(connection, attempt.key, release, Move("retired", against, trial.shown))
-                    return _back(attempt, release, against)
+            if candidate and candidate["model_version"] != release["model_version"]:
+                trial.move(Move("retired", ["its trial ended without a word"]), candidate["release"])
+            trial.move(Move("registered", reasons))
+            if against := trial.run():
+                trial.move(Move("retired", against, trial.shown))
+                return _back(attempt, release, against)
             with deployments.following(connection, trial.row):
                 deployments.promote(connection, attempt.key, release, reasons, trial.shown)
         except Overtaken as error:
@@ -134,31 +131,50 @@ class Trial:
     """A release on its way, beside the champion's row: the newest row of ops.deployments that it knows of, and the evidence of its last state."""
 
     connection: Connection
+    key: str
     release: dict[str, Any]
-    champion: Row
+    champion: Row | None
     policy: dict[str, Any]
     row: int
     shown: dict[str, Any] = field(default_factory=dict)
 
-    def stage(self, key: str, stage: dict[str, Any]) -> list[str]:
+    def move(self, move: Move, release: dict[str, Any] | None = None) -> None:
+        """Write down a new state of the release, or of another; raises Overtaken."""
+        with deployments.following(self.connection, self.row):
+            self.row = deployments.record(self.connection, self.key, release or self.release, move)
+
+    def run(self) -> list[str]:
+        """All states; returns the reasons against the release, or raises Overtaken."""
+        try:
+            # by the service once more, before it answers
+            load(self.release)
+        except (ReleaseRefused, Tampered) as error:
+            return [str(error)]
+        if self.champion is None or not self.policy["stages"] or _nobody_serves(self.connection, self.champion):
+            return []
+        return next(filter(None, map(self.stage, self.policy["stages"])), [])
+
+    def stage(self, stage: dict[str, Any]) -> list[str]:
         """Go through one state; returns the reasons against going on, or raises Overtaken."""
         share, wanted = float(stage.get("share", 0)), int(stage["rows"])
         move = Move("canary", [f"{share:.0%} of requests"], self.shown, share) if share else Move("shadow", ["asked, and not answering"])
-        with deployments.following(self.connection, self.row):
-            self.row = deployments.record(self.connection, key, self.release, move)
+        self.move(move)
         await_workers(self.connection, self.row)
         begun = self.connection.execute("select clock_timestamp() as now").fetchone()
         assert begun
         if self.policy["traffic"] == "rehearsal":
-            wanted = self.rehearse(share, wanted)
+            self.rehearse(share, wanted)
         evidence = self.await_evidence(begun["now"], share, wanted)
         self.shown = asdict(evidence) | {"state": move.state, "share": share}
         return judge(evidence, wanted, self.policy)
 
-    def rehearse(self, share: float, wanted: int) -> int:
-        """Ask again what was asked last, until the candidate has had `wanted` rows; returns for how many it can be judged: none where nothing has been
-        asked yet. Purpose `probe`: nobody's answers."""
-        rows = self.connection.execute(RECENT, (int(wanted / (share or 1)) + ROWS_A_REQUEST,)).fetchall()
+    def rehearse(self, share: float, wanted: int) -> None:
+        """Ask again what was asked last, until the candidate has had `wanted` rows. Purpose `probe`: nobody's answers. Raises NotServed."""
+        rows = self.rows(int(wanted / (share or 1)) + ROWS_A_REQUEST)
+        if len(rows) < wanted:
+            raise NotServed(
+                f"a release is tried on {wanted} different rows, and no more than {len(rows)} were ever asked or published; params.yaml: rollout.stages"
+            )
         had, logged, most = 0, list[str](), int(MOST_ROUNDS * wanted / (share or 1))
         url = f"/v2/models/{parameters()['model']['name']}/infer"
         with httpx.Client(base_url=settings().url("serving"), headers=settings().authorization | {"x-purpose": "probe"}, timeout=30) as client:
@@ -177,7 +193,12 @@ class Trial:
                 if had >= wanted:
                     break
         await_logged(logged)
-        return wanted if rows else 0
+
+    def rows(self, most: int) -> list[Row]:
+        """Of what was asked last, and could have been asked."""
+        asked = self.connection.execute(RECENT, (most,)).fetchall()
+        built = self.connection.execute("select to_regclass('marts.features') as marts").fetchone()
+        return asked + (self.connection.execute(PUBLISHED, (most - len(asked),)).fetchall() if len(asked) < most and built and built["marts"] else [])
 
     def await_evidence(self, since: Any, share: float, wanted: int) -> Evidence:
         """Once `wanted` rows of the candidate are in the log; raises NotServed when no traffic has come in the policy's time."""
@@ -194,6 +215,7 @@ class Trial:
 
     def evidence(self, since: Any, share: float) -> Evidence:
         rows = self.connection.execute(CANDIDATE, (self.release["model_version"], since, share)).fetchall()
+        assert self.champion
         given = self.connection.execute(CHAMPION, (self.champion["model_version"], since)).fetchall()
         good = [row for row in rows if row["probability"] == row["probability"]]
         paired = [abs(row["probability"] - row["champion"]) for row in good if row["champion"] is not None]
@@ -209,9 +231,9 @@ class Trial:
 
 
 def _milliseconds(rows: list[Row]) -> float | None:
-    """The median of what a row took."""
-    seconds = [row["seconds"] for row in rows if row["seconds"] is not None]
-    return median(seconds) * 1000 if seconds else None
+    """What a row took at the lower quartile: a model that is slow is so there, too, and a machine that was busy meanwhile is not."""
+    seconds = sorted(row["seconds"] for row in rows if row["seconds"] is not None)
+    return seconds[len(seconds) // 4] * 1000 if seconds else None
 
 
 def batched(rows: list[Row], size: int) -> Iterator[list[Row]]:

@@ -11,7 +11,7 @@ import yaml
 from msgspec import Meta, Struct
 
 from flightdeck.parameters import parameters
-from ml.features import NO_WEATHER, WEATHER
+from ml.features import FEATURES, NO_WEATHER, WEATHER
 
 MOST_BYTES = 5_000_000
 MOST_INSTANCES = 10_000
@@ -194,7 +194,10 @@ def within_range(values: tuple[float | None, ...]) -> tuple[tuple[float | None, 
 
 def openapi() -> dict[str, Any]:
     """openapi.yaml with the schemas of the types above, as the service's page shows it."""
-    text = Path(__file__).with_name("openapi.yaml").read_text().replace("MODEL", parameters()["model"]["name"])
+    text = Path(__file__).with_name("openapi.yaml").read_text()
+    # a row of the example says nothing but its length
+    for name, value in {"MODEL": parameters()["model"]["name"], "FEATURES": str(len(FEATURES)), "ROW": json.dumps([None] * len(FEATURES))}.items():
+        text = text.replace(name, value)
     description: dict[str, Any] = yaml.safe_load(text)
     _, schemas = msgspec.json.schema_components([PredictRequest, PredictAnswer, InferRequest, InferAnswer, Error], ref_template="#/components/schemas/{name}")
     return description | {"components": {"schemas": schemas}}

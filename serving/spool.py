@@ -16,13 +16,16 @@ from uuid import uuid4
 import psycopg
 
 from flightdeck.settings import settings
+from serving import metrics
 
 log = logging.getLogger("flightdeck.serving")
 COLUMNS = "prediction_id, entity_id, partition_key, purpose, model_version, probability, features, history_key, requested_at, seconds, shadows"
 SEGMENT_BYTES = 16_000_000
-# of all processes that share the folder; then nothing is answered until the log is shorter
+# of one process, and of ended ones that it has taken over; then nothing is answered until the log is shorter
 MOST_BACKLOG_BYTES = 512_000_000
 READ_BYTES = 4_000_000
+# by which the warehouse says that it does not take a line
+REFUSED = psycopg.DataError, psycopg.IntegrityError, psycopg.errors.InsufficientPrivilege
 
 
 class LogUnavailable(RuntimeError):
@@ -34,13 +37,15 @@ class Spool:
 
     def __init__(self, folder: Path, every: float = 0.25, table: str = "ops.predictions", columns: str = COLUMNS) -> None:
         self.folder, self.every = folder, every
+        self.table = table
         self.copy = f"copy {table} ({columns}) from stdin".encode()
         # what is known already stays as it is
         self.known = f"insert into {table} ({columns}) values ({', '.join(['%s'] * len(columns.split(', ')))}) on conflict do nothing".encode()
         self.refused, self.problem = 0, ""
-        self.others = 0  # bytes that other processes have left or still hold
         self._appending = threading.Lock()
         self._segments: list[Segment] = []
+        # of processes that are no more: each file is one living process's, so that what all of them say can be added up
+        self._left: list[Segment] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -57,7 +62,7 @@ class Spool:
     @property
     def backlog(self) -> int:
         """Bytes that are not in the warehouse yet."""
-        return sum(segment.size - segment.done for segment in self._segments) + self.others
+        return sum(segment.size - segment.done for segment in [*self._left, *self._segments])
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._follow, name="prediction-log", daemon=True)
@@ -81,15 +86,27 @@ class Spool:
     def _follow(self) -> None:
         while not self._stop.wait(self.every) or self.pending():
             try:
+                # before there is a warehouse, so that it counts as what waits
+                self._adopt()
                 # a role that sees no more of the warehouse than it needs
                 url = settings().database_url("serving")
                 with psycopg.connect(url, autocommit=True, connect_timeout=3, application_name="flightdeck prediction log") as connection:
                     self.problem = ""
                     self.drain(connection)
-            except (psycopg.Error, OSError) as error:
+            except Exception as error:
+                # whatever it is: lines that nobody copies any more would be noticed when the disk is full
                 self.problem = f"predictions wait for the warehouse: {error}"
+                if not isinstance(error, psycopg.Error | OSError):
+                    log.exception("the prediction log cannot be copied")
+                self._measure()
                 if self._stop.wait(1):
                     return
+
+    def _measure(self) -> None:
+        """By each worker for itself, whoever of them is asked for the metrics."""
+        metrics.BACKLOG.labels(self.table).set(self.backlog)
+        metrics.UNTAKEN.labels(self.table).set(self.refused)
+        metrics.PROBLEM.labels(self.table).set(bool(self.problem))
 
     def pending(self) -> bool:
         return any(segment.size > segment.done for segment in self._segments)
@@ -107,22 +124,26 @@ class Spool:
                     self._segments.remove(segment)
             if time.monotonic() - looked > 2:
                 looked = time.monotonic()
-                self._adopt(connection)
+                self._adopt()
+            for segment in list(self._left):
+                self._empty(connection, segment)
+                log.info("%d bytes of the prediction log, left by an ended process, are in the warehouse", segment.done)
+                segment.remove()
+                self._left.remove(segment)
+            self._measure()
 
-    def _adopt(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
-        """Copy what processes that are no more have left."""
-        own, others = {segment.path for segment in self._segments}, 0
-        for path in sorted(self.folder.glob("*.copy")):
-            if path in own:
+    def _adopt(self) -> None:
+        """Take over what processes that are no more have left."""
+        own = {segment.path for segment in [*self._left, *self._segments]}
+        for path in sorted(set(self.folder.glob("*.copy")) - own):
+            try:
+                segment = Segment.take(path)
+            except OSError as error:
+                # this process's own lines go on
+                log.warning("what an ended process has left cannot be taken over: %s", error)
                 continue
-            segment = Segment.take(path)
-            if segment is None:
-                others += path.stat().st_size if path.exists() else 0
-                continue
-            self._empty(connection, segment)
-            log.info("%d bytes of the prediction log, left by an ended process, are in the warehouse", segment.done)
-            segment.remove()
-        self.others = others
+            if segment:
+                self._left.append(segment)
 
     def _empty(self, connection: psycopg.Connection[tuple[object, ...]], segment: "Segment") -> None:
         """What it holds now; what is added meanwhile is for the next time."""
@@ -136,10 +157,17 @@ class Spool:
             with connection.cursor() as cursor, cursor.copy(self.copy) as copy:
                 copy.write(lines)
         except psycopg.errors.UniqueViolation:
-            rows = [[None if value == "\\N" else value for value in line.split("\t")] for line in lines.decode().splitlines()]
+            self._copy_unknown(connection, lines)
+        except REFUSED as error:
+            self._one_by_one(connection, lines, error)
+
+    def _copy_unknown(self, connection: psycopg.Connection[tuple[object, ...]], lines: bytes) -> None:
+        """Of lines that the warehouse has some of, the others."""
+        rows = [[None if value == "\\N" else value for value in line.split("\t")] for line in lines.decode().splitlines()]
+        try:
             with connection.transaction(), connection.cursor() as cursor:
                 cursor.executemany(self.known, rows)
-        except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.InsufficientPrivilege) as error:
+        except REFUSED as error:
             self._one_by_one(connection, lines, error)
 
     def _one_by_one(self, connection: psycopg.Connection[tuple[object, ...]], lines: bytes, error: psycopg.Error) -> None:

@@ -48,7 +48,7 @@ create table if not exists ops.deployments (
 );
 
 alter table ops.deployments drop constraint if exists deployments_state_check;
-alter table ops.deployments add constraint deployments_state_check check (state in ('shadow', 'canary', 'champion', 'retired'));
+alter table ops.deployments add constraint deployments_state_check check (state in ('registered', 'shadow', 'canary', 'champion', 'retired'));
 -- the share of requests that a canary answers; what the state before it has shown
 alter table ops.deployments add column if not exists share real not null default 0;
 alter table ops.deployments add column if not exists evidence jsonb not null default '{}';
@@ -231,7 +231,7 @@ union all
 select
     at,
     coalesce(evidence ->> 'by', 'the platform'),
-    'promoted',
+    case state when 'champion' then 'promoted' else state end,
     'version ' || model_version || ' for ' || partition_key,
     state,
     code,

@@ -68,7 +68,7 @@ def test_a_trace_names_every_step_from_the_answer_to_the_load(months: None) -> N
     found = json.loads(done.stdout)
     assert found["prediction"]["prediction_id"] == prediction
     assert found["model"]["model_version"] == 2
-    assert [move["state"] for move in found["release"]["moves"]] == ["shadow", "canary", "canary", "champion"]
+    assert [move["state"] for move in found["release"]["moves"]] == ["registered", "shadow", "canary", "canary", "champion"]
     assert found["model"]["trained"]["partition_key"] == "2013-02"
     assert found["model"]["gate"]["decision"] == "promoted"
     assert registry.run(found["model"]["run_id"])["tags"]["snapshot_md5"] == found["snapshot"]["md5"]

@@ -1,6 +1,8 @@
 """Pseudonyms: the same for the same person, nothing without the key, and who may see what, by trying."""
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -49,6 +51,22 @@ def test_a_vault_that_does_not_answer_is_said_at_once_and_left_alone_for_a_momen
         pseudonyms.of(PERSON)
     monkeypatch.setattr(pseudonyms, "_rest_until", 0.0)
     assert pseudonyms.of(PERSON) == known(PERSON)
+
+
+def test_who_waits_for_a_vault_that_hangs_does_not_try_it_too(forgotten: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def hangs(role: str) -> None:
+        tried.append(role)
+        time.sleep(0.5)
+        raise psycopg.OperationalError("timed out")
+
+    pseudonyms, begun = Pseudonyms(), time.monotonic()
+    monkeypatch.setattr(subjects, "vault", hangs)
+    with ThreadPoolExecutor(6) as pool:
+        failed = [pool.submit(pseudonyms.of, f"{number}@example.org").exception() for number in range(6)]
+    assert {type(error) for error in failed} == {VaultUnavailable}
+    assert (len(tried), time.monotonic() - begun < 1) == (1, True)
 
 
 READS = "select subject from personal.askers", "select key from keys", "delete from keys", "delete from personal.askers"

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import pickle
 import socket
 import time
 from collections.abc import Callable
@@ -100,6 +101,52 @@ def test_weather_out_of_range_is_logged_as_missing_and_counted(serving: int, cli
 def test_one_wrong_instance_refuses_all_and_logs_none(serving: int, client: httpx.Client, connection: Connection) -> None:
     assert is_refusal(ask(client, ASKED, ASKED | {"flight": -1}), 400, "instances[1].flight")
     assert logged(connection) == []
+
+
+@pytest.mark.parametrize("kind", ["application/x-pickle", "application/python-pickle", "Application/Vnd.BentoML+PICKLE; charset=x"])
+@pytest.mark.parametrize("path", ["/predict", "/v2/models/late_arrival/infer"])
+def test_a_pickle_is_not_read(serving: int, client: httpx.Client, tmp_path: Path, path: str, kind: str) -> None:
+    class Opened:
+        def __reduce__(self) -> Any:
+            return open, (str(tmp_path / "opened"), "w")
+
+    answer = client.post(path, content=pickle.dumps(Opened()), headers={"content-type": kind})
+    assert is_refusal(answer, 415)
+    assert not (tmp_path / "opened").exists()
+    # nor where it is said to be something else
+    assert client.post(path, content=pickle.dumps(Opened()), headers={"content-type": "application/json"}).status_code == 400
+    assert not (tmp_path / "opened").exists()
+
+
+@pytest.mark.parametrize("path", ["/predict", "/v2/models/late_arrival/infer"])
+def test_a_body_that_is_nested_deeply_is_refused(serving: int, client: httpx.Client, path: str) -> None:
+    for opened, closed in ((b"[", b"]"), (b'{"inputs": [{"data": ' + b"[", b"]"), (b'{"a": ', b"}")):
+        answer = client.post(path, content=opened + b"[" * 500_000 + b"]" * 500_000 + closed)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid")
+
+
+def test_an_error_of_ours_is_counted_and_says_nothing_of_the_inside(serving: int, client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*_: Any) -> None:
+        raise KeyError("inside")
+
+    monkeypatch.setattr(served, "give", wrong)
+    answer = client.post("/predict", json={"instances": [ASKED]})
+    assert is_refusal(answer, 500)
+    assert "inside" not in answer.text
+    counted = REGISTRY.get_sample_value("flightdeck_refused_total", {"route": "/predict", "error": "internal", "model_version": str(serving)})
+    assert counted == 1
+
+
+def test_the_description_s_examples_are_answered(serving: int, client: httpx.Client) -> None:
+    described = client.get("/docs.json").json()
+    for path in ("/predict", "/v2/models/{name}/infer"):
+        operation = described["paths"][path]["post"]
+        asked = operation["requestBody"]["content"]["application/json"]
+        for example in [each["value"] for each in asked.get("examples", {}).values()] or [asked["example"]]:
+            answer = client.post(path.replace("{name}", "late_arrival"), json=example, headers={"x-purpose": "probe"})
+            assert answer.status_code == 200, answer.text
+            told = operation["responses"]["200"]["content"]["application/json"]["example"]
+            assert set(answer.json()) == set(told)
 
 
 @pytest.mark.parametrize("purpose", ["garbage", "", "shadow", "LIVE", "a" * 5000])

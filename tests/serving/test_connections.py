@@ -87,6 +87,23 @@ def test_who_does_not_read_the_answer_is_cut_off(serving: int) -> None:
             assert read(connection) < 100_000
 
 
+@pytest.mark.parametrize("again", ["at once", "after the answer"])
+def test_who_does_not_read_and_asks_once_more_is_cut_off(serving: int, again: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "SECONDS", 2)
+    body = json.dumps({"instances": [ASKED] * MOST_INSTANCES}).encode()
+    whole = HEAD + b"content-length: %d\r\n\r\n" % len(body) + body
+    with listening(app, send_buffer=4096) as address, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(20)
+        connection.connect(address)
+        connection.sendall(whole)
+        if again == "after the answer":
+            time.sleep(1)
+        connection.sendall(whole)
+        time.sleep(6)
+        assert read(connection) < 100_000
+
+
 def test_who_reads_slowly_gets_all_of_it(serving: int) -> None:
     body = json.dumps({"instances": [ASKED] * MOST_INSTANCES}).encode()
     with listening(app, send_buffer=4096) as address, socket.socket() as connection:

@@ -1,5 +1,6 @@
 """Never zero: models by their checksum, the last good release, reference data on local disk; what does not hold is as if it were not there."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ import numpy as np
 import psycopg
 import pytest
 
-from flightdeck import registry
+from flightdeck import deployments, registry
+from flightdeck.deployments import Worker
+from flightdeck.warehouse import connect
 from serving import follower as following
 from serving.follower import Follower
 from serving.keep import MODELS, Keep
@@ -16,6 +19,18 @@ from serving.reference import Plan, Reference
 from tests.serving.conftest import Registry
 
 Make = Callable[..., dict[str, Any]]
+
+
+def until(condition: Callable[[], Any], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def workers() -> list[Worker]:
+    with connect() as connection:
+        return deployments.workers(connection)
 
 
 def fails(*_: object, **__: object) -> Any:
@@ -98,6 +113,35 @@ def test_only_the_newest_models_are_kept(tmp_path: Path, release: Make, models: 
     assert keep.model(made[-1])
     with pytest.raises(registry.RegistryError):
         keep.model(made[0])
+
+
+def test_what_another_replica_removes_meanwhile_was_not_there(tmp_path: Path, release: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replicas share the folder: what one lists, the other has already renamed or removed."""
+    keep = Keep(tmp_path)
+    for _ in range(MODELS + 3):
+        keep.model(release())
+    listed = [*(tmp_path / "models").iterdir(), tmp_path / "models" / "removed", tmp_path / "models" / ".fresh"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", lambda _: iter(listed))
+        assert keep.model(release())
+    assert len(list((tmp_path / "models").iterdir())) <= MODELS + 2
+
+
+def test_a_worker_goes_on_following_whatever_goes_wrong(
+    follower: Follower, serving: int, release: Make, deployed: Callable[[dict[str, Any]], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(_: object) -> Any:
+        raise FileNotFoundError("models/removed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(follower, "step", wrong)
+        follower.start()
+        assert "FileNotFoundError: models/removed" in follower.now.problem
+        # the version before goes on, and it can be seen that this worker lags behind
+        assert follower.now.release
+        until(lambda: [worker for worker in workers() if worker.version == serving])
+    newest = deployed(release())
+    until(lambda: follower.now.release and follower.now.release.version == newest and not follower.now.problem)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\x80\x04\x95"])

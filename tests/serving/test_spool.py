@@ -116,12 +116,45 @@ def test_what_another_process_holds_is_left_to_it(tmp_path: Path, copying: Calla
     ids, written = some(2)
     held.append(written)
     spool = copying()
-    until(lambda: spool.others == len(written))
-    assert spool.backlog == len(written)
-    assert arrived() == []
+    mine, own = some(1)
+    spool.append(own)
+    until(lambda: arrived() == sorted(mine))
+    # it is in the other's backlog, once
+    assert spool.backlog == 0
     os.close(held.file)
+    until(lambda: arrived() == sorted(ids + mine))
+    until(lambda: list(tmp_path.glob("*.copy")) == [spool._segments[0].path])
+
+
+def test_what_is_left_counts_as_one_process_backlog_before_there_is_a_warehouse(
+    tmp_path: Path, copying: Callable[[], Spool], arrived: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = Segment.create(tmp_path)
+    ids, written = some(40)
+    left.append(written)
+    os.close(left.file)
+    monkeypatch.setattr(spooling, "SEGMENT_BYTES", 1000)
+    monkeypatch.setattr(spooling, "MOST_BACKLOG_BYTES", len(written))
+    with socket.socket() as closed, monkeypatch.context() as patch:
+        closed.bind(("127.0.0.1", 0))
+        nowhere = settings().model_copy(update={"port_postgres": closed.getsockname()[1]})
+        patch.setattr(spooling, "settings", lambda: nowhere)
+        first, second = copying(), copying()
+        until(lambda: first.problem and second.problem)
+        assert sorted([first.backlog, second.backlog]) == [0, len(written)]
+        # so a process that begins anew may not write as much again
+        heir = first if first.backlog else second
+
+        def fill() -> None:
+            for _ in range(10):
+                made, more = some(2)
+                heir.append(more)
+                ids.extend(made)
+
+        with pytest.raises(LogUnavailable, match="wait for the warehouse; the limit is"):
+            fill()
     until(lambda: arrived() == sorted(ids))
-    until(lambda: spool.backlog == 0)
+    until(lambda: first.backlog + second.backlog == 0)
 
 
 def test_what_has_arrived_already_is_counted_once(tmp_path: Path, copying: Callable[[], Spool], arrived: Callable[[], list[str]]) -> None:
@@ -196,6 +229,47 @@ def test_a_line_that_the_warehouse_refuses_is_kept_and_the_others_go_on(tmp_path
     until(lambda: arrived() == sorted(before + after))
     assert (tmp_path / "refused.txt").read_bytes() == bad
     assert spool.refused == 1
+
+
+def test_a_line_that_is_refused_beside_ones_that_are_known_is_kept_and_the_others_go_on(
+    tmp_path: Path, copying: Callable[[], Spool], arrived: Callable[[], list[str]]
+) -> None:
+    """As in a file that is copied once more from its beginning."""
+    known, again = some(3)
+    fresh, others = some(2)
+    bad = some(1)[1].replace(b"probe", b"nonsense")
+    spool = copying()
+    spool.append(again)
+    until(lambda: arrived() == sorted(known))
+    spool.append(again + bad + others)
+    until(lambda: arrived() == sorted(known + fresh))
+    assert (tmp_path / "refused.txt").read_bytes() == bad
+    until(lambda: spool.backlog == 0)
+
+
+def test_what_cannot_be_taken_over_holds_up_nobody(tmp_path: Path, copying: Callable[[], Spool], arrived: Callable[[], list[str]]) -> None:
+    # a name that cannot be opened: it points at itself
+    (tmp_path / "1-loop.copy").symlink_to(tmp_path / "1-loop.copy")
+    left = Segment.create(tmp_path)
+    ids, written = some(2)
+    left.append(written)
+    os.close(left.file)
+    more, own = some(2)
+    copying().append(own)
+    until(lambda: arrived() == sorted(ids + more))
+
+
+def test_an_error_that_nobody_has_thought_of_stops_no_copying(
+    copying: Callable[[], Spool], arrived: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "drain", lambda *_: 1 / 0)
+        spool = copying()
+        until(lambda: "division by zero" in spool.problem)
+    ids, written = some(2)
+    spool.append(written)
+    until(lambda: arrived() == sorted(ids))
+    until(lambda: not spool.problem)
 
 
 def test_a_full_file_is_followed_by_the_next_and_removed(

@@ -5,7 +5,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
@@ -72,8 +74,36 @@ def test_two_workers_agree_and_count_together(service: str, release: Callable[..
     assert httpx.post(f"{service}/predict", json={"instances": [ASKED]}).status_code == 401
     for _ in range(5):
         told = httpx.get(f"{service}/metrics", headers=bearer).text
-        assert 'flightdeck_refused_total{error="invalid",route="/predict"} 20.0' in told
+        assert f'flightdeck_refused_total{{error="invalid",model_version="{first["model_version"]}",route="/predict"}} 20.0' in told
         assert f'flightdeck_predictions_total{{model_version="{first["model_version"]}",purpose="live"}} 40.0' in told
+
+
+def test_no_request_fails_while_versions_change(service: str, release: Callable[..., dict[str, Any]], connection: Connection) -> None:
+    first, second = release(), release()
+    for each in (first, second):
+        rollout.await_workers(connection, deployments.promote(connection, "1993-12", each, []))
+    given: list[tuple[int, int]] = []
+    stop = Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=service, headers={"Authorization": f"Bearer {settings().secret('token')}"}) as client:
+            while not stop.is_set():
+                answer = client.post("/predict", json={"instances": [ASKED]})
+                given.append((answer.status_code, answer.json().get("model_version")))
+
+    with ThreadPoolExecutor() as askers:
+        asking = [askers.submit(ask) for _ in range(4)]
+        try:
+            for _ in range(6):
+                before = len(given)
+                rollout.await_workers(connection, deployments.roll_back(None, "back and forth")[2])
+                until(lambda before=before: len(given) > before + 20, 20)  # type: ignore[misc]
+        finally:
+            stop.set()
+        for each in asking:
+            each.result()
+    assert {status for status, _ in given} == {200}
+    assert {version for _, version in given} == {first["model_version"], second["model_version"]}
 
 
 def test_what_is_asked_most_meets_no_other_layer_but_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
