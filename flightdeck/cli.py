@@ -203,10 +203,12 @@ def url(name: str) -> None:
 def _up(progress: "Progress") -> None:
     """Doctor first: what is missing is said before anything is started."""
     from flightdeck.doctor import findings
+    from governance import grants
 
     if settings().manager != "none" and (bad := [f"{finding.what}: {finding.cure}" for finding in findings() if not finding.ok]):
         raise stack.StackError("\n  ".join(["this machine is not ready:", *bad]))
     stack.up(progress.note)
+    grants.withhold()
 
 
 def _where() -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import wraps
+from getpass import getuser
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -173,7 +174,7 @@ def plan(keys: list[str]) -> None:
         for key in keys:
             Attempt("replay", partition(key).key, 0).record("planned", connection)
             if key in there:
-                reopen(connection, DATA[-1], key, {}, {"asked": True})
+                reopen(connection, DATA[-1], key, {}, {"asked": True, "by": getuser()})
 
 
 def reopen(connection: Connection, stage: str, key: str, inputs: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -242,8 +243,7 @@ class Standing:
 def standing() -> Standing:
     """Look at the ledger once."""
     rows = query(STANDING, ENDED)
-    opened: dict[str, int] = {}
-    taken: dict[str, int] = {}
+    opened, taken = dict[str, int](), dict[str, int]()
     for row in rows:
         key = row["partition_key"]
         opened[key], taken[key] = max(opened.get(key, 0), row["reopened"] or 0), max(taken.get(key, 0), row["withdrawn"] or 0)

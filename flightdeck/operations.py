@@ -19,12 +19,14 @@ def migrate() -> None:
     For where something else starts the services, such as Compose or Kubernetes.
     """
     from flightdeck.output import Progress
+    from governance import grants
 
     memory = psutil.virtual_memory().total / 1e9
     if memory < MEMORY_GB:
         raise stack.StackError(f"this machine, or the engine's, has {memory:.1f} GB of memory; the platform needs {MEMORY_GB}")
     with Progress() as progress:
         stack.migrate(progress.note)
+        grants.withhold()
 
 
 @click.command()

@@ -47,7 +47,9 @@ def erase(subject: str, verify: bool, backups: tuple[Path, ...], as_json: bool) 
         for store, told in done["stores"].items():
             click.echo(f"{store:24} {told['did']}" + (f" ({told['found']})" if told["found"] else ""))
         versions = ", ".join(map(str, done["versions"]))
-        click.echo(f"versions that learned from it: {versions}; the next decision asks for a training" if versions else "no model has learned from it")
+        click.echo(
+            f"versions that learned from it: {versions}; the next decision asks for a training" if versions else "no model has learned from what was found"
+        )
         click.echo(f"receipt {done['receipt']}")
     if verify and found:
         sys.exit(1)
@@ -57,9 +59,10 @@ def erase(subject: str, verify: bool, backups: tuple[Path, ...], as_json: bool) 
 @click.argument("subject")
 @friendly
 def export(subject: str) -> None:
-    """Print all that there is of a person, as JSON: what was asked in their name, and wherever else they are found.
+    """Print all that there is of a person, as JSON: what was asked in their name, rows that name them, and wherever else they are found.
 
-    SUBJECT is as requests name them; - reads it from the standard input. That it was read is in the ledger.
+    SUBJECT is as requests name them; - reads it from the standard input. That it was read is in the ledger. A row may name others,
+    too: read it before you hand it over.
     """
     from governance import erasure
 

@@ -6,6 +6,7 @@ from typing import Any
 import click
 import yaml
 
+from flightdeck.contracts import contracts
 from flightdeck.settings import ROOT
 from governance.lineage import CLASSES, PROJECT, Dataset, Graph, read
 
@@ -32,7 +33,7 @@ def problems(root: Path = ROOT) -> list[str]:
     if unknown := [f"{name}: classification {column.classification!r} is none of {', '.join(CLASSES)}" for name, column in columns if column.unknown]:
         return unknown
     found = [problem for name, dataset in graph.datasets.items() if name.startswith("marts.") for problem in _described(graph, dataset)]
-    return found + _personal(graph) + broken(graph, before)
+    return found + _subjects(graph) + _personal(graph) + broken(graph, before)
 
 
 def _described(graph: Graph, dataset: Dataset) -> list[str]:
@@ -46,6 +47,12 @@ def _described(graph: Graph, dataset: Dataset) -> list[str]:
         classification = graph.classification(f"{dataset.name}.{name}")
         missing += [] if classification else [f"{dataset.name}.{name} has no classification, and what it is made of has none: {', '.join(CLASSES)}"]
     return missing
+
+
+def _subjects(graph: Graph) -> list[str]:
+    """Columns that name people, which no file calls personal."""
+    named = [f"raw.{table}.{name}" for table, contract in contracts().items() for name, column in contract.columns.items() if column.subject]
+    return [f"{each} names a subject: its classification is personal, in staging/sources.yml" for each in named if graph.classification(each) != CLASSES[-1]]
 
 
 def _personal(graph: Graph) -> list[str]:

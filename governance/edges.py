@@ -50,7 +50,10 @@ select distinct each.key as source, each.value as load_id from ops.ledger l, jso
 where l.stage in ('ingest', 'timetable') and l.state = 'published' and each.key <> 'as_of'"""
 RELEASES: LiteralString = """
 select distinct on (model_version) model_version, release from ops.deployments
-where release ->> 'artifact' not like 'drills/%' order by model_version, id desc"""
+where release ->> 'artifact' not like 'drills/%' and model_version <> all(array(
+    -- of what learned from erased rows nothing has to be there any more
+    select each.value::int from ops.ledger, jsonb_array_elements(outputs -> 'retrain') each where stage = 'erase'))
+order by model_version, id desc"""
 
 
 def orphans() -> list[str]:
@@ -60,7 +63,7 @@ def orphans() -> list[str]:
         found = [f"{edge}: {row['orphan']}" for edge, query in EDGES.items() for row in connection.execute(query, values)]
         found += [f"raw row → load: {each}" for each in _unloaded(connection)]
         for row in connection.execute(RELEASES).fetchall():
-            found += [f"release → {each}" for each in _of_release(row["model_version"], row["release"])]
+            found += [f"release → {each}" for each in _of_release(row["release"])]
     return found
 
 
@@ -78,8 +81,9 @@ def _unloaded(connection: Connection) -> Iterator[str]:
                 yield f"raw.{table}, load {row['load_id']}"
 
 
-def _of_release(version: int, release: dict[str, Any]) -> Iterator[str]:
+def _of_release(release: dict[str, Any]) -> Iterator[str]:
     """The run, the model file and the snapshot's list in DVC's store."""
+    version = release["model_version"]
     try:
         registry.model(release)
     except registry.RegistryError as error:

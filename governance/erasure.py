@@ -11,7 +11,7 @@ import psycopg
 from flightdeck import ledger, subjects
 from flightdeck.settings import settings
 from flightdeck.warehouse import query
-from governance.files import FOLDERS, Artifacts, Backup, Files, Lake, Snapshots
+from governance.files import APART, Artifacts, Backup, Files, Lake, Snapshots
 from governance.stores import DATABASES, Askers, Database, Words
 
 STAGE = "erase"
@@ -45,7 +45,7 @@ def stores(subject: str, backups: list[Path]) -> list[Any]:
     """Every store, in the order of erasing: what others are made of comes first."""
     home = settings().home
     models = [row["release"]["artifact"] for row in query(RELEASES)]
-    folders = [Files(f"folder {name}", str(home / name)) for name in FOLDERS]
+    folders = [Files(f"folder {path.name}", str(path)) for path in sorted(home.iterdir()) if path.is_dir() and path.name not in APART]
     snapshots = [Snapshots("DVC remote", settings().dvc_remote), Snapshots("DVC cache", str(home / "dvc" / "cache"))]
     return [Askers(), *map(Database, DATABASES), Lake(), *folders, *snapshots, Artifacts(models), *(Backup(place, subject) for place in backups)]
 
@@ -78,26 +78,31 @@ def erase(subject: str, backups: list[Path], tell: Tell = lambda _: None) -> dic
     receipt = {"receipt": str(uuid4()), "by": getpass.getuser()}
     done: dict[str, dict[str, Any]] = {}
     left: dict[str, dict[str, str]] = {}
-    gone: set[str] = set()
     attempt.facts = receipt | {"stores": done}
+    places = stores(subject, backups)
     try:
         wanted = words(subject)
-        for store in stores(subject, backups):
+        for store in places:
             tell(f"erasing in {store.name}")
             erased = store.erase(wanted)
             done[store.name] = {"found": len(erased.found), "did": erased.did}
             left[store.name] = erased.left
-            gone |= set(getattr(store, "gone", ()))
         # last: until then it leads to what is still there
         keys = _forget(subject)
         done["vault"] = {"found": keys, "did": "key destroyed" if keys else "held nothing"}
         for name, places in find(subject, backups, tell).items():
             left[name] = dict.fromkeys(places, "it is still there: is something still writing it?") | left.get(name, {})
     except BaseException as error:
-        attempt.facts |= {"error": f"{type(error).__name__} after {', '.join(done) or 'nothing'}"}
+        # said now: what learned from an object is not found by it again
+        versions, rest = _learned(places), [store.name for store in places if store.name not in done] + ["vault"]
+        attempt.outputs = {"retrain": versions}
+        attempt.facts |= {"versions": versions, "left": rest, "error": f"{type(error).__name__} after {', '.join(done) or 'nothing'}"}
         attempt.record("failed")
-        raise
-    versions = sorted(row["release"]["model_version"] for row in query(RELEASES) if gone & set(row["release"].get("snapshot", {}).values()))
+        if not isinstance(error, Exception):
+            raise
+        learned = f"; versions that learned from what is gone: {', '.join(map(str, versions))}" if versions else ""
+        raise NotErased(f"{type(error).__name__}: {error}; done: {', '.join(done) or 'nothing'}; left: {', '.join(rest)}{learned}") from error
+    versions = _learned(places)
     told = [f"{name}: {place}: {why}" for name, places in left.items() for place, why in places.items()]
     attempt.outputs, attempt.facts = {"retrain": versions}, attempt.facts | {"versions": versions, "left": told}
     attempt.record("failed" if told else "done")
@@ -106,19 +111,29 @@ def erase(subject: str, backups: list[Path], tell: Tell = lambda _: None) -> dic
     return attempt.facts
 
 
+def _learned(places: list[Any]) -> list[int]:
+    """The versions that learned from objects that are gone."""
+    gone = {md5 for store in places for md5 in getattr(store, "gone", ())}
+    return sorted(row["release"]["model_version"] for row in query(RELEASES) if gone & set(row["release"].get("snapshot", {}).values()))
+
+
 def _forget(subject: str) -> int:
     with subjects.vault("privacy") as connection:
         return connection.execute("delete from keys where lookup = %s", (subjects.lookup(subject),)).rowcount
 
 
 def export(subject: str, tell: Tell = lambda _: None) -> dict[str, Any]:
-    """What there is of a person: what was asked in their name, and every other place that they are found in. That it was read is in the ledger."""
+    """What there is of a person: what was asked in their name, the warehouse's rows that name them, and every place that they are found in.
+
+    That it was read is in the ledger.
+    """
     subject = checked(subject)
     attempt = ledger.begin("export", ledger.WHOLE)
     known = subjects.known(subject)
     with psycopg.connect(settings().database_url("privacy"), row_factory=psycopg.rows.dict_row) as connection:
         asked = connection.execute(DATA, (known,)).fetchall() if known else []
     found = {name: places for name, places in find(subject, [], tell).items() if name not in ("vault", Askers.name)}
+    rows = Database(DATABASES[0]).rows(words(subject))
     attempt.facts = {"by": getpass.getuser(), "predictions": len(asked), "places": sum(map(len, found.values()))}
     attempt.record("done")
-    return {"subject": subject, "predictions": asked, "elsewhere": found}
+    return {"subject": subject, "predictions": asked, "rows": rows, "elsewhere": found}

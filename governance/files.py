@@ -12,8 +12,8 @@ from flightdeck.settings import settings
 from governance.stores import MARK, Erased, Words
 
 PARQUET = b"PAR1"
-# what is kept on this machine beside databases and objects: the site, logs, check results, the log on its way, what is being worked on
-FOLDERS = ["reports", "logs", "expectations", "serving", "work", "airflow"]
+# folders of the state that are searched otherwise or hold none of the platform's data; all others are searched file by file
+APART = {"postgres", "lake", "dvc", "mlflow", "secrets", "world"}
 
 
 class Files:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from flightdeck.ledger import WHOLE
 from flightdeck.partitions import looking_back, partition
 from flightdeck.warehouse import Connection, Row, connect
 from governance.lineage import Graph, UnknownDataset, graph
@@ -23,6 +24,7 @@ def impact(name: str, key: str | None = None) -> dict[str, Any]:
     """What `name` (schema.table, schema.table.column, or quarantine.rows.ID) of a partition, or of all, has touched. Raises UnknownDataset."""
     lineage = graph()
     with connect() as connection:
+        _known(connection, key and partition(key).key)
         row = _held(connection, name)
         if row:
             name, key = f"raw.{row['source_table']}", row["partition_key"]
@@ -48,6 +50,14 @@ def impact(name: str, key: str | None = None) -> dict[str, Any]:
             "predictions": _predictions(connection, versions, _looked_up(lineage, reached, keys)),
             "consumers": [{"name": each.name, "kind": each.kind, "owner": each.owner, "told": each.told} for each in consumers],
         }
+
+
+def _known(connection: Connection, key: str | None) -> None:
+    """Raises UnknownDataset for a partition that nothing has happened to."""
+    keys = [row["partition_key"] for row in connection.execute("select distinct partition_key from ops.ledger where partition_key <> %s", (WHOLE,))]
+    if key and key not in keys:
+        near = sorted(sorted(keys, key=lambda each: abs((partition(each).start - partition(key).start).total_seconds()))[:3])
+        raise UnknownDataset(f"nothing has happened to partition {key} yet; the nearest are {', '.join(near) or 'none'}")
 
 
 def _held(connection: Connection, name: str) -> Row | None:

@@ -61,6 +61,18 @@ class Database:
         with psycopg.connect(self.url, autocommit=True) as connection:
             return [f"{schema}.{table}.{column} in {rows} row(s)" for schema, table, column, _, rows in self._where(connection, words)]
 
+    def rows(self, words: Words) -> dict[str, list[Any]]:
+        """{schema.table: the rows that say it}."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            places: dict[tuple[str, str], list[sql.Composable]] = {}
+            for schema, table, column, _, _ in self._where(connection, words):
+                places.setdefault((schema, table), []).append(_says(sql.Identifier(column), words))
+            values, found = {f"word{place}": word for place, word in enumerate(words.all)}, {}
+            for (schema, table), said in places.items():
+                query = sql.SQL("select to_jsonb(t) from {} t where {}").format(sql.Identifier(schema, table), sql.SQL(" or ").join(said))
+                found[f"{schema}.{table}"] = [row[0] for row in connection.execute(query, values)]
+        return found
+
     def erase(self, words: Words) -> Erased:
         done = Erased([])
         with psycopg.connect(self.url, autocommit=True) as connection, connection.transaction():

@@ -30,7 +30,7 @@ where b._dlt_load_id = %(load)s"""
 
 # what a rule has repaired or let pass is published, and its row stays here as it came, with what has become of it
 MENDED = "landing.repaired where source_table = %(table)s and partition_key = %(key)s and attempt = %(attempt)s"
-COUNT_MENDED = f"select state, rule, count(*) as n from {MENDED} group by 1, 2 order by 1, 2"
+COUNT_MENDED = f"select state, rule, reason, by, count(*) as n from {MENDED} group by 1, 2, 3, 4 order by 1, 2"
 KEEP_MENDED = f"""
 insert into quarantine.rows (source_table, partition_key, entity_key, row, expectation, load_id, state, rule, reason, by, repaired)
 select source_table, partition_key, entity_key, row, expectation, %(load)s, state, rule, reason, by, repaired from {MENDED}
@@ -89,7 +89,7 @@ def _move(connection: Connection, attempt: Attempt, table: str, columns: list[st
 
 
 def _keep_mended(connection: Connection, table: str, names: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """The facts of what rules have done: how many rows were repaired and waived, and by which. Raises Lost where one of them is not published."""
+    """The facts of what rules have done: how many rows were repaired and waived, by which, whose, and why. Raises Lost where one of them is not published."""
     noted = connection.execute(COUNT_MENDED, values).fetchall()
     if not noted:
         return {}
@@ -100,5 +100,5 @@ def _keep_mended(connection: Connection, table: str, names: dict[str, Any], valu
     for row in noted:
         name = f"{'repaired' if row['state'] == 'replayed' else 'waived'}_{table}"
         facts[name] = facts.get(name, 0) + row["n"]
-        facts[f"rules_{table}"][row["rule"]] = facts[f"rules_{table}"].get(row["rule"], 0) + row["n"]
+        facts[f"rules_{table}"][row["rule"]] = {"rows": row["n"], "by": row["by"], "reason": row["reason"]}
     return facts

@@ -3,6 +3,7 @@
 One of them becomes a challenger by `promote`, through the same registration, the same gate and the same deployment as any training.
 """
 
+import getpass
 import json
 import os
 from collections.abc import Callable
@@ -85,7 +86,7 @@ def promote(run_id: str) -> Row:
     draft = json.loads(registry.artifact(f"{run.info.experiment_id}/{run_id}/artifacts/{DRAFT}"))
     with ledger.step(ledger.begin("train", key)) as attempt:
         attempt.inputs = {"experiment": run_id, **_read(run)}
-        attempt.facts = {"reasons": [f"experiment {run_id}: {run.info.run_name}"]}
+        attempt.facts = {"reasons": [f"experiment {run_id}: {run.info.run_name}"], "by": getpass.getuser()}
         pipeline.take_up(attempt, draft)
         attempt.record("done")
     Airflow().trigger("train", key)

@@ -111,7 +111,7 @@ def test_product_is_small() -> None:
     core = [path for path in PRODUCT if path not in ADAPTERS]
     folders = {package: sum(_code_lines(path) for path in core if path.relative_to(ROOT).parts[0] == package) for package in PACKAGES}
     assert all(folders.values())
-    assert sum(count for package, count in folders.items() if package != "world") < 9600, folders
+    assert sum(count for package, count in folders.items() if package != "world") < 9800, folders
 
 
 def test_an_adapter_is_one_small_file_that_the_core_does_not_import() -> None:

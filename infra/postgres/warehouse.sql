@@ -249,11 +249,47 @@ select
 from quarantine.rows where rule is not null;
 alter view ops.audit owner to worker;
 
-grant usage on schema landing, raw, staging, intermediate, marts, quarantine, ops to reader;
+grant usage on schema raw, staging, intermediate, marts, quarantine, ops to reader;
 grant usage on schema raw, marts, ops to serving;
 alter default privileges for role worker grant select on tables to reader;
 alter default privileges for role worker in schema raw, marts grant select on tables to serving;
-grant select on all tables in schema landing, raw, staging, intermediate, marts, quarantine, ops to reader;
+-- `reader` reads all but these; governance/grants.py writes them.
+set role worker;
+create table if not exists ops.withheld (relation text, "column" text, primary key (relation, "column"));
+create or replace function ops.let_read() returns void language plpgsql as $$
+declare
+    found record;
+begin
+    for found in
+        select
+            c.oid::regclass as name,
+            string_agg(quote_ident(a.attname), ', ' order by a.attnum) filter (where w.relation is null) as others,
+            count(w.relation) as withheld
+        from pg_class c
+        join pg_namespace n on n.oid = c.relnamespace
+        join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        left join ops.withheld w on w.relation = n.nspname || '.' || c.relname and w."column" = a.attname
+        where c.relkind in ('r', 'p', 'v', 'm') and n.nspname in ('landing', 'raw', 'staging', 'intermediate', 'marts', 'quarantine', 'ops')
+        group by c.oid
+    loop
+        if found.withheld = 0 then
+            execute format('grant select on %s to reader', found.name);
+        else
+            execute format('revoke select on %s from reader', found.name);
+            if found.others is not null then
+                execute format('grant select (%s) on %s to reader', found.others, found.name);
+            end if;
+        end if;
+    end loop;
+    -- what has just landed is in tables that come and go
+    if exists (select from ops.withheld where relation like 'raw.%') then
+        revoke usage on schema landing from reader;
+    else
+        grant usage on schema landing to reader;
+    end if;
+end $$;
+select ops.let_read();
+reset role;
 grant select on all tables in schema raw, marts to serving;
 grant select on ops.ledger, ops.deployments, ops.published to serving;
 grant insert on ops.predictions to serving;

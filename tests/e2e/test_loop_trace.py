@@ -103,6 +103,8 @@ def test_what_is_not_there_is_not_found_with_what_is_near(months: None) -> None:
     done = flightdeck("impact", "marts.features.tmp")
     assert (done.returncode, "marts.features.temp" in done.stderr) == (1, True)
     assert flightdeck("impact", "quarantine.rows.999").returncode == 1
+    done = flightdeck("impact", "raw.weather", "--partition", "2031-01")
+    assert (done.returncode, "nothing has happened to partition 2031-01 yet; the nearest are" in done.stderr) == (1, True)
     assert flightdeck("impact", "raw.weather", "--partition", "february").returncode == 2
 
 

@@ -1,5 +1,6 @@
 """A canary in every store: found before, not after, and nothing of anybody else is changed."""
 
+import getpass
 import hashlib
 import json
 import subprocess
@@ -14,12 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flightdeck import backup, ledger, subjects
+from flightdeck import backup, deployments, ledger, subjects
+from flightdeck.deployments import Move
 from flightdeck.settings import settings
 from flightdeck.subjects import Pseudonyms
 from flightdeck.warehouse import connect, query
 from governance import erasure
 from governance.erasure import NotErased, TooShort, erase, find
+from monitoring import decide
+from monitoring.decide import ERASED
 
 CANARY, OTHER = "Canary.Kim@example.org", "somebody.else@example.org"
 KEY = "2015-05"
@@ -74,7 +78,10 @@ def planted(database: str, tmp_path: Path) -> Iterator[dict[str, Any]]:
     for asked in (CANARY, OTHER):
         with psycopg.connect(settings().database_url("privacy"), autocommit=True) as connection:
             connection.execute("insert into personal.askers values (%s, %s), (%s, %s)", (uuid4(), (name := Pseudonyms().of(asked)), uuid4(), name))
-    texts = {name: home / name / "made" / "canary.txt" for name in ("reports", "logs", "expectations", "serving", "mlflow/artifacts", "lake")}
+    texts = {
+        name: home / name / "made" / "canary.txt"
+        for name in ("reports", "logs", "expectations", "serving", "work", "airflow", "lineage", "mlflow/artifacts", "lake")
+    }
     for path in texts.values():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{OTHER} before\n{CANARY} and {CANARY.lower()}\n{OTHER} after\n")
@@ -91,7 +98,7 @@ def planted(database: str, tmp_path: Path) -> Iterator[dict[str, Any]]:
     yield places
     with psycopg.connect(settings().database_url("flightdeck", database="warehouse"), autocommit=True) as connection:
         connection.execute("set session_replication_role = replica")
-        for table in ("quarantine.rows", "ops.alerts", "ops.ledger"):
+        for table in ("quarantine.rows", "ops.alerts", "ops.ledger", "ops.deployments"):
             connection.execute(f"delete from {table} where partition_key in (%s, 'all')".encode(), (KEY,))
         connection.execute("delete from personal.askers")
     with subjects.vault("privacy") as connection:
@@ -104,7 +111,8 @@ def test_found_in_every_store_before_and_in_none_after(planted: dict[str, Any]) 
     before, counted = others(), find(CANARY, [])
     pseudonym = subjects.known(CANARY)
     assert set(counted) == {
-        "who asked", "database warehouse", "lake", "folder reports", "folder logs", "folder expectations", "folder serving", "DVC remote", "DVC cache",
+        "who asked", "database warehouse", "lake", "folder reports", "folder logs", "folder expectations", "folder serving", "folder work", "folder airflow",
+        "folder lineage", "DVC remote", "DVC cache",
         "MLflow artifacts", "vault",
     }  # fmt: skip
     done = flightdeck("erase", "--verify", CANARY)
@@ -152,7 +160,7 @@ def test_an_erasure_that_fails_half_way_says_so_and_goes_on(planted: dict[str, A
 
     with monkeypatch.context() as patch:
         patch.setattr(erasure, "Lake", Broken)
-        with pytest.raises(OSError, match="the disk is gone"):
+        with pytest.raises(NotErased, match=r"OSError: the disk is gone; done: who asked, .*; left: lake, folder .*, vault$"):
             erase(CANARY, [])
     row = query("select * from ops.ledger where stage = 'erase' order by id desc limit 1")[0]
     assert row["state"] == "failed"
@@ -165,6 +173,50 @@ def test_an_erasure_that_fails_half_way_says_so_and_goes_on(planted: dict[str, A
     assert find(CANARY, []) == {}
     # there is no key to destroy any more
     assert erase(CANARY, [])["stores"]["vault"] == {"found": 0, "did": "held nothing"}
+
+
+def test_what_learned_from_deleted_objects_is_named_even_where_the_erasure_fails_later(planted: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(erasure.Artifacts):
+        def erase(self, words: Any) -> Any:
+            raise OSError("the store is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(erasure, "Artifacts", Broken)
+        with pytest.raises(NotErased, match="versions that learned from what is gone: 77"):
+            erase(CANARY, [])
+    # the second time finds those objects no more, and takes nothing back
+    assert erase(CANARY, [])["versions"] == []
+    assert [row["version"] for row in query(ERASED)] == [77]
+    assert decide.decision({"erased": [77]}, {}).retrain
+    # until something was trained since
+    attempt = ledger.begin("train", KEY)
+    attempt.outputs = {"release": {"model_version": 78, "artifact": "1/models/m-78/artifacts/model.lgb", "snapshot": {}, "sha256": "78"}}
+    attempt.record("done")
+    assert query(ERASED) == []
+
+
+def test_the_audit_says_who_has_read_and_erased_and_nothing_of_whom(planted: dict[str, Any]) -> None:
+    begun = query("select clock_timestamp() as at")[0]["at"]
+    assert flightdeck("export", CANARY).returncode == 0
+    erase(CANARY, [])
+    attempt = ledger.begin("approve", KEY)
+    attempt.facts = {"approved": True, "by": "somebody"}
+    attempt.record("done")
+    with connect() as connection:
+        deployments.record(connection, KEY, {"model_version": 77}, Move("champion", ["better"], {"by": "somebody"}))
+        connection.execute(
+            "insert into quarantine.rows (source_table, partition_key, row, expectation, state, rule, reason, by)"
+            " values ('made', %s, '{}', 'made', 'waived', 'a rule', 'its reason', 'somebody')",
+            (KEY,),
+        )
+    rows = query("select who, did, what, details from ops.audit where at >= %s order by at", begun)
+    me = getpass.getuser()
+    assert [(row["who"], row["did"], row["what"]) for row in rows] == [
+        (me, "read", "export"), (me, "erased", "erase"), ("somebody", "approved", f"approve of {KEY}"),
+        ("somebody", "promoted", f"version 77 for {KEY}"), ("somebody", "repaired", f"a row of made of {KEY}"),
+    ]  # fmt: skip
+    assert rows[-1]["details"]["reason"] == "its reason"
+    assert "canary" not in json.dumps(rows).lower()
 
 
 def test_a_backup_holds_pseudonyms_that_lead_nowhere_and_one_with_a_name_is_not_kept_quiet(planted: dict[str, Any], tmp_path: Path) -> None:
@@ -188,6 +240,9 @@ def test_a_person_gets_what_there_is_of_them(planted: dict[str, Any]) -> None:
     found = json.loads(done.stdout)
     assert len(found["predictions"]) == 2
     assert "database warehouse" in found["elsewhere"]
+    assert [row["row"] for row in found["rows"]["quarantine.rows"]] == [{"who": CANARY, "n": 1}]
+    assert [row["summary"] for row in found["rows"]["ops.alerts"]] == [f"asked by {CANARY.lower()}, twice {CANARY.upper()}"]
+    assert OTHER not in done.stdout
     row = query("select * from ops.ledger where stage = 'export' order by id desc limit 1")[0]
     assert (row["facts"]["predictions"], bool(row["facts"]["by"])) == (2, True)
 
