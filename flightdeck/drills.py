@@ -113,7 +113,7 @@ def registry_down(watch: Watch) -> None:
     """MLflow is stopped, and the service has to start without it."""
     import httpx
 
-    from serving.rollout import await_workers
+    from serving.workers import await_workers
 
     if settings().manager == "none":
         raise NotReady("in containers, stop MLflow with `docker compose stop mlflow`, restart `serving`, and look at GET /health")

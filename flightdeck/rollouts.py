@@ -65,7 +65,7 @@ def rollback(version: int | None, reason: str) -> None:
     flightdeck rollback --to 11 --reason "the drift report of March"
     """
     from flightdeck.warehouse import connect
-    from serving import deploy, rollout
+    from serving import deploy, workers
 
     begun = datetime.now(UTC)
     try:
@@ -74,8 +74,8 @@ def rollback(version: int | None, reason: str) -> None:
         raise click.ClickException(str(error)) from None
     try:
         with connect() as connection:
-            rollout.await_workers(connection, row)
-    except rollout.NotServed as error:
+            workers.await_workers(connection, row)
+    except workers.NotServed as error:
         raise click.ClickException(f"version {now} is to serve instead of {before}, and will as soon as the service can: {error}") from None
     seconds = (datetime.now(UTC) - begun).total_seconds()
     click.echo(f"version {now} serves instead of {before}, in every worker, after {seconds:.2f} s")

@@ -2,7 +2,8 @@
 
 from flightdeck import deployments, evidence, ledger, registry
 from flightdeck.warehouse import connect, lock
-from serving.rollout import NotServed, await_workers, roll_out
+from serving.rollout import roll_out
+from serving.workers import NotServed, await_workers
 
 
 @ledger.once("deploy", after="gate")

@@ -21,6 +21,7 @@ from flightdeck.settings import settings
 from flightdeck.warehouse import Connection, Row, connect, lock
 from ml.features import FEATURES
 from serving.release import ReleaseRefused, load
+from serving.workers import NotServed, await_workers
 
 # of a rehearsal's requests; a canary's share is of requests, so they are small
 ROWS_A_REQUEST = 5
@@ -46,10 +47,6 @@ where c.model_version = %s and c.logged_at >= %s
     and case when %s > 0 then c.purpose <> 'shadow' or c.shadows is null else c.purpose = 'shadow' end"""
 CHAMPION = """
 select probability, seconds from ops.predictions where model_version = %s and logged_at >= %s and purpose <> 'shadow'"""
-
-
-class NotServed(RuntimeError):
-    """The service did not take up what was deployed; the message says what it reports instead."""
 
 
 @dataclass(frozen=True)
@@ -238,29 +235,3 @@ def _milliseconds(rows: list[Row]) -> float | None:
 
 def batched(rows: list[Row], size: int) -> Iterator[list[Row]]:
     return (rows[start : start + size] for start in range(0, len(rows), size))
-
-
-def await_workers(connection: Connection, row: int, key: str = "", seconds: float = 60) -> None:
-    """Until every worker of the service has taken up `row` of ops.deployments, and has the history of partition `key`; raises NotServed.
-
-    The workers are those that are connected to the warehouse, each by the name of its connection: however many, and wherever.
-    """
-    deadline, said, behind = time.monotonic() + seconds, "", list[deployments.Worker]()
-    published = connection.execute("select coalesce(max(id), 0) as id from ops.ledger where partition_key = %s and state = 'published'", (key,)).fetchone()
-    assert published
-    while time.monotonic() < deadline:
-        workers = deployments.workers(connection)
-        behind = [worker for worker in workers if worker.deployment < row or worker.ledger < published["id"]]
-        if workers and not behind:
-            return
-        said = f"{len(behind)} of {len(workers)} workers are behind" if workers else "no worker is connected to the warehouse"
-        time.sleep(0.02)
-    said += f"; its health says: {_health()}" if behind else ""
-    raise NotServed(f"after {seconds:.0f} s the service has not taken up deployment {row}{f' with the history of {key}' if key else ''}: {said}")
-
-
-def _health() -> str:
-    try:
-        return httpx.get(settings().url("serving") + "/health", timeout=5).text
-    except httpx.HTTPError as error:
-        return str(error)

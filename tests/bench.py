@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -114,10 +115,12 @@ def demo() -> dict[str, Any]:
         peak.over.set()
         trust = measured(home, "tests.bench_trust")
         serving = measured(home, "tests.bench_serving")
+        changing = soak(home)
+        reactions = drills()
     if json.loads(others) != models:
         raise AssertionError(f"the same months gave other models: {models} in one process, {others.decode()} under Airflow")
     months = len(status["partitions"])
-    return {name: figure(*found) for name, found in (trust | serving).items()} | {
+    return {name: figure(*found) for name, found in (trust | serving | changing | reactions).items()} | {
         "up_seconds": figure(up, "s", "first start of the whole stack, until all of it is healthy"),
         "demo_seconds": figure(whole, "s", f"stack and {MONTHS} through Airflow, docs built; the environment is there already"),
         "demo_peak_gb": figure(peak.most / 1e9, "GB", "most memory of all processes together (proportional set size, each second)"),
@@ -125,6 +128,31 @@ def demo() -> dict[str, Any]:
         "month_alone_seconds": figure(sum(alone.values()) / months, "s", "a month, all stages one after the other in one warm process; mean"),
         "orchestration_tax": figure((whole - up) / sum(alone.values()), "ratio", "all months through Airflow, docs built, over the same stages in one process"),
     }
+
+
+def soak(home: str) -> dict[str, Any]:
+    """Ten minutes of requests while versions change and workers are killed; raises CalledProcessError where a promise does not hold."""
+    found = measured(home, "tests.soak")
+    return {f"soak_{name}": (found[name], unit, f"{what} (tests/soak.py)") for name, unit, what in (
+        ("rate", "1/s", "answers a second for ten minutes, with a reload each ten seconds, a roll back and a killed worker each minute"),
+        ("p99_milliseconds", "ms", "99th percentile of the time to an answer meanwhile"),
+        ("lost", "ids", "answered and not in the log"),
+        ("of_a_version_that_did_not_serve", "answers", "of a version that did not serve"),
+        ("broken_otherwise", "connections", "broken, and not by a kill"),
+    )}  # fmt: skip
+
+
+def drills() -> dict[str, Any]:
+    """What each drill took until the platform had answered it by itself."""
+    from flightdeck.drills import DRILLS
+
+    found = {}
+    for name in DRILLS:
+        said = subprocess.run([*FLIGHTDECK, "drill", name], check=True, capture_output=True, text=True).stdout
+        seconds = re.search(rf"{name}: the platform reacted after ([\d.]+) s", said)
+        assert seconds, said
+        found[f"drill_{name.replace('-', '_')}_seconds"] = (float(seconds[1]), "s", f"flightdeck drill {name}: until the platform had reacted")
+    return found
 
 
 def figure(value: float, unit: str, what: str) -> dict[str, Any]:

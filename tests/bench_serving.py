@@ -22,7 +22,7 @@ from flightdeck.settings import settings
 from flightdeck.warehouse import connect
 from ml.features import FEATURES
 from ml.tracking import connect as sign_in
-from serving.rollout import await_workers
+from serving.workers import await_workers
 from tests.sandbox import free_ports, workers
 from world.requests import batches
 

@@ -1,7 +1,8 @@
 """Half of the service's load for ten minutes, while what serves changes every ten seconds, is rolled back every minute, and the worker is killed every minute.
 
-`python -m tests.soak [SECONDS] [RATE]`, on a stack that is up and has deployed three releases or more. Prints JSON, and fails where a promise does not hold:
-no answer from a version that did not serve, every answered id in the log, and no failed request but on connections to a killed worker.
+`python -m tests.soak [SECONDS] [RATE]`, also a part of `make bench`, on a stack that is up and has deployed three releases or more. Prints JSON, and fails
+where a promise does not hold: no answer from a version that did not serve, every answered id in the log, no failed request but on connections to a killed
+worker.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from flightdeck import deployments
 from flightdeck.predictions import LOGGED
 from flightdeck.settings import settings
 from flightdeck.warehouse import connect, query
-from serving.rollout import NotServed, await_workers
+from serving.workers import NotServed, await_workers
 from tests.load import Connection, Load, request
 from tests.sandbox import workers
 from world.requests import batches
@@ -171,7 +172,7 @@ class Soak:
 
 
 def main() -> None:
-    seconds, rate = float(([*sys.argv, "", ""])[1] or 600), float(([*sys.argv, "", ""])[2] or 2500)
+    seconds, rate = float(([*sys.argv, "", ""])[1] or 600), float(([*sys.argv, "", ""])[2] or 4400)
     champion = deployments.champion()
     assert champion
     month = [instance for _, instances in batches(champion["partition_key"]) for instance in instances]

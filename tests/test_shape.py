@@ -25,7 +25,7 @@ EXAMPLE = [
     "world/", "dbt_project/", "expectations/suites/", "expectations/repairs/", "docs/", "tests/",
     "ingestion/operations.py", "ingestion/stations.py", "ingestion/registry.py", "ingestion/contracts/", "ingestion/tables.sql", "ingestion/batches/",
     "ingestion/adapters/",  # each brings one of the example's tables
-    "ml/features.py", "serving/schema.py", "serving/reference.py", "dags/world.py", "params.yaml", "Makefile",
+    "ml/features.py", "serving/schema.py", "serving/openapi.yaml", "serving/reference.py", "dags/world.py", "params.yaml", "Makefile",
 ]  # fmt: skip
 SQL = re.compile(r"\b(select\b.+\bfrom|insert\s+into|update\b.+\bset|delete\s+from|create\s+(table|view))\b", re.IGNORECASE | re.DOTALL)
 

@@ -106,6 +106,24 @@ def test_status_keeps_its_contract(output: str) -> None:
     assert all(entry["published"] and entry["retrain"] and entry["reasons"] and entry["seconds"] > 0 for entry in (january, february))
 
 
+def test_history_says_what_served_when_and_how_it_came_to(output: str) -> None:
+    now = json.loads(flightdeck("history", "--json").stdout)
+    assert set(now) == {"served", "moves"}
+    assert [move["state"] for move in now["moves"] if move["model_version"] == 1][:2] == ["registered", "champion"]
+    assert (
+        now["served"]["model_version"]
+        == query("select model_version from ops.deployments where state = 'champion' order by id desc limit 1")[0]["model_version"]
+    )
+    first = next(move for move in now["moves"] if move["state"] == "champion")
+    then = json.loads(flightdeck("history", "--at", first["at"].replace(" ", "T"), "--json").stdout)
+    assert (then["served"]["model_version"], then["moves"][-1]["id"]) == (1, first["id"])
+    assert "nothing served" in flightdeck("history", "--at", "2020-01-01").stdout
+    told = flightdeck("history").stdout
+    assert f"served: version {now['served']['model_version']}, sha256 {now['served']['sha256']}" in told
+    wrong = flightdeck("history", "--at", "yesterday")
+    assert (wrong.returncode, "expected ISO 8601" in wrong.stderr) == (2, True)
+
+
 def test_a_month_done_again_changes_nothing_but_the_ledger(output: str) -> None:
     before, ledger = content(), query("select count(*) as n from ops.ledger")[0]["n"]
     done = flightdeck("replay", "2013-02")

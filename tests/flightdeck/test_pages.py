@@ -2,17 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import log
 from pathlib import Path
 from threading import Thread
 from time import sleep
+from typing import Any
 from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
 import uvicorn
+from psycopg.types.json import Jsonb
 
-from flightdeck import exporter, ledger, pages, site, token
+from flightdeck import deployments, exporter, ledger, pages, site, token
+from flightdeck.deployments import Move
 from flightdeck.settings import settings
 from flightdeck.warehouse import connect
 
@@ -90,6 +94,49 @@ def test_labels_age_by_what_was_asked_about_and_not_by_when_somebody_tried_it(da
         connection.execute(asked, (uuid4(), "2099-03", "2099-03-20 05:00:00+00"))
         assert days() == 81
     attempt.record("withdrawn")
+
+
+def test_what_decided_last_what_is_on_trial_and_how_answers_did(database: str) -> None:
+    key, version = "2099-12", 8_000_001
+
+    def told(name: str, *labels: str) -> dict[Any, Any]:
+        rows = connection.execute(exporter.queries()[name]["query"]).fetchall()
+        return {tuple(row[label] for label in labels): row["value"] for row in rows}
+
+    with connect() as connection, connection.transaction(force_rollback=True):
+
+        def end(stage: str, state: str = "done", **facts: Any) -> None:
+            values = (key, stage, state, Jsonb(facts))
+            connection.execute("insert into ops.ledger (partition_key, stage, attempt, state, facts, code) values (%s, %s, 1, %s, %s, 'test')", values)
+
+        end("transform", "published")
+        end("decide", retrain=True)
+        end("gate", decision="promoted")
+        end("deploy", decision="rolled back")
+        decided = dict(told("flightdeck_last_decision_timestamp_seconds", "stage", "decision"))
+        assert decided == {"decide": "retrain", "gate": "promoted", "deploy": "rolled back"}
+        end("decide", retrain=False)
+        assert ("decide", "wait") in told("flightdeck_last_decision_timestamp_seconds", "stage", "decision")
+        trial = []
+        for state in ("registered", "shadow", "canary", "champion", "retired"):
+            deployments.record(connection, key, {"model_version": version}, Move(state, []))
+            trial.append(told("flightdeck_on_trial")[()])
+        assert trial == [0, 1, 1, 0, 0]
+        assert told("flightdeck_champion_version") == {(): version}
+        answers = [(0.9, True), (0.4, True), (0.2, False), (0.6, False)]
+        for number, (probability, label) in enumerate(answers):
+            values = (uuid4(), number, key, version, probability, f"2099-12-01T00:00:0{number}Z")
+            connection.execute(
+                "insert into ops.predictions (prediction_id, entity_id, partition_key, purpose, model_version, probability, features, requested_at)"
+                " values (%s, %s::text, %s, 'live', %s, %s, '{}', %s)", values,
+            )  # fmt: skip
+            connection.execute(
+                "insert into marts.labels (entity_id, partition_key, label, known_at, day) values (%s::text, %s, %s, '2099-12-02 05:00:00+00', '2099-12-01')",
+                (number, key, label),
+            )
+        judged = {figure: value for (of, figure), value in told("flightdeck_answers_judged", "model_version", "figure").items() if of == version}
+        loss = -sum(log(probability if label else 1 - probability) for probability, label in answers) / 4
+        assert judged == {"rows": 4, "accuracy": 0.5, "calibration": pytest.approx(0.025), "log_loss": pytest.approx(loss)}
 
 
 def test_a_warehouse_that_is_gone_is_a_metric(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from flightdeck.settings import settings
 from flightdeck.warehouse import Connection, connect
 from ml.features import FEATURES
 from serving import app as served
-from serving import rollout
+from serving import rollout, workers
 from serving.connections import Bounded
 from serving.follower import Follower
 from serving.keep import Keep
@@ -217,7 +217,8 @@ def address(follower: Follower) -> Iterator[tuple[str, int]]:
 def following(follower: Follower, address: tuple[str, int], connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """The app follows the warehouse, and a rollout asks it."""
     elsewhere = settings().model_copy(update={"port_serving": address[1]})
-    monkeypatch.setattr(rollout, "settings", lambda: elsewhere)
+    for module in (rollout, workers):
+        monkeypatch.setattr(module, "settings", lambda: elsewhere)
     follower.start()
 
 

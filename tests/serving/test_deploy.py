@@ -10,7 +10,7 @@ import pytest
 from flightdeck import deployments, ledger, registry
 from flightdeck.settings import settings
 from flightdeck.warehouse import Connection, query
-from serving import deploy, rollout
+from serving import deploy, rollout, workers
 from serving.follower import Follower
 from tests.serving.conftest import Registry
 
@@ -123,14 +123,14 @@ def test_without_a_verdict_nothing_is_deployed(connection: Connection) -> None:
 
 def test_a_service_that_does_not_follow_is_told_of(following: None, connection: Connection) -> None:
     with pytest.raises(deploy.NotServed, match=r"has not taken up deployment 1000000 .+1 of 1 workers are behind; its health says: .+model_version"):
-        rollout.await_workers(connection, 1_000_000, "1996-11", seconds=0.5)
+        workers.await_workers(connection, 1_000_000, "1996-11", seconds=0.5)
 
 
 def test_a_service_that_is_not_there_is_told_of(connection: Connection) -> None:
     while deployments.workers(connection):  # another test's
         time.sleep(0.05)
     with pytest.raises(deploy.NotServed, match="no worker is connected"):
-        rollout.await_workers(connection, 1, seconds=0.1)
+        workers.await_workers(connection, 1, seconds=0.1)
 
 
 @pytest.mark.parametrize(("approved", "decision"), [(True, "promoted"), (False, "refused")])
@@ -178,7 +178,7 @@ def test_what_is_deployed_serves_within_two_seconds(connection: Connection, rele
     made = release()
     begun = time.monotonic()
     row = deployments.promote(connection, "1994-04", made, ["first"])
-    rollout.await_workers(connection, row)
+    workers.await_workers(connection, row)
     assert follower.now.release
     assert follower.now.release.version == made["model_version"]
     assert time.monotonic() - begun < 2

@@ -23,7 +23,8 @@ from serving import rollout
 from serving.answer import identities
 from serving.follower import Follower
 from serving.release import Release
-from serving.rollout import Evidence, NotServed, judge
+from serving.rollout import Evidence, judge
+from serving.workers import NotServed, await_workers
 from tests.serving.conftest import Registry
 
 Make = Callable[..., dict[str, Any]]
@@ -208,7 +209,7 @@ def test_one_release_at_a_time(release: Make, following: None, asked: None) -> N
 
 def test_a_trial_whose_deployer_died_is_ended_by_the_next(release: Make, following: None, asked: None, connection: Connection) -> None:
     first, left, second = release(), release(), release()
-    rollout.await_workers(connection, deployments.promote(connection, "1993-21", first, []))
+    await_workers(connection, deployments.promote(connection, "1993-21", first, []))
     deployments.record(connection, "1993-21", left, Move("shadow", []))
     assert rollout.roll_out(attempt("1993-22"), second, ["better"]) == []
     assert moves(left["model_version"]) == [("shadow", 0), ("retired", 0)]
@@ -220,7 +221,7 @@ def test_a_trial_whose_deployer_died_is_ended_by_the_next(release: Make, followi
 def test_what_a_person_decides_while_nobody_serves_stands(release: Make, connection: Connection, following: None, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second, third = release(), release(), release()
     for each in (first, second):
-        rollout.await_workers(connection, deployments.promote(connection, "1993-23", each, []))
+        await_workers(connection, deployments.promote(connection, "1993-23", each, []))
 
     def nobody(*_: Any) -> bool:
         deployments.roll_back(None, "it does not load")
@@ -418,14 +419,14 @@ def test_what_a_canary_cannot_answer_the_champion_does(
 
 def test_a_roll_back_is_served_within_two_seconds(release: Make, models: Registry, connection: Connection, following: None, follower: Follower) -> None:
     first, second, trial = release(), release(), release()
-    rollout.await_workers(connection, deployments.promote(connection, "1993-12", first, []))
+    await_workers(connection, deployments.promote(connection, "1993-12", first, []))
     deployments.promote(connection, "1993-12", second, [])
     row = deployments.record(connection, "1993-12", trial, Move("shadow", []))
-    rollout.await_workers(connection, row)
+    await_workers(connection, row)
     models.artifacts.clear()
     begun = time.monotonic()
     before, now, row = deployments.roll_back(None, "it looked odd")
-    rollout.await_workers(connection, row)
+    await_workers(connection, row)
     assert time.monotonic() - begun < 2
     assert (before, now) == (second["model_version"], first["model_version"])
     assert follower.now.release
@@ -444,7 +445,7 @@ def test_a_roll_back_in_the_middle_of_a_trial_ends_it(
 ) -> None:
     first, second, trial = release(), release(), release()
     for each in (first, second):
-        rollout.await_workers(connection, deployments.promote(connection, "1992-03", each, []))
+        await_workers(connection, deployments.promote(connection, "1992-03", each, []))
     judged = rollout.Trial.await_evidence
 
     def meanwhile(self: rollout.Trial, *given: Any) -> Evidence:

@@ -21,8 +21,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from flightdeck import deployments, token
 from flightdeck.settings import settings
 from flightdeck.warehouse import Connection
-from serving import rollout
 from serving.app import Foremost
+from serving.workers import await_workers
 from tests.sandbox import free_ports
 from tests.serving.conftest import Registry, listening
 from tests.serving.test_app import ASKED
@@ -62,11 +62,11 @@ def test_two_workers_agree_and_count_together(service: str, release: Callable[..
 
     first, second = release(), release()
     for each in (first, second):
-        rollout.await_workers(connection, deployments.promote(connection, "1993-12", each, []))
+        await_workers(connection, deployments.promote(connection, "1993-12", each, []))
         assert [worker.version for worker in deployments.workers(connection)] == [each["model_version"]] * 2
         assert versions(20) == {each["model_version"]}
     begun = time.monotonic()
-    rollout.await_workers(connection, deployments.roll_back(None, "it looked odd")[2])
+    await_workers(connection, deployments.roll_back(None, "it looked odd")[2])
     assert time.monotonic() - begun < 2
     assert versions(20) == {first["model_version"]}
 
@@ -81,7 +81,7 @@ def test_two_workers_agree_and_count_together(service: str, release: Callable[..
 def test_no_request_fails_while_versions_change(service: str, release: Callable[..., dict[str, Any]], connection: Connection) -> None:
     first, second = release(), release()
     for each in (first, second):
-        rollout.await_workers(connection, deployments.promote(connection, "1993-12", each, []))
+        await_workers(connection, deployments.promote(connection, "1993-12", each, []))
     given: list[tuple[int, int]] = []
     stop = Event()
 
@@ -96,7 +96,7 @@ def test_no_request_fails_while_versions_change(service: str, release: Callable[
         try:
             for _ in range(6):
                 before = len(given)
-                rollout.await_workers(connection, deployments.roll_back(None, "back and forth")[2])
+                await_workers(connection, deployments.roll_back(None, "back and forth")[2])
                 until(lambda before=before: len(given) > before + 20, 20)  # type: ignore[misc]
         finally:
             stop.set()
