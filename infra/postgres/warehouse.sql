@@ -260,9 +260,11 @@ create or replace function ops.let_read() returns void language plpgsql as $$
 declare
     found record;
 begin
+    -- two at once would change the same rows of the catalog
+    perform pg_advisory_xact_lock(hashtextextended('let_read', 0));
     for found in
         select
-            c.oid::regclass as name,
+            format('%I.%I', n.nspname, c.relname) as name,
             string_agg(quote_ident(a.attname), ', ' order by a.attnum) filter (where w.relation is null) as others,
             count(w.relation) as withheld
         from pg_class c
@@ -270,16 +272,21 @@ begin
         join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
         left join ops.withheld w on w.relation = n.nspname || '.' || c.relname and w."column" = a.attname
         where c.relkind in ('r', 'p', 'v', 'm') and n.nspname in ('landing', 'raw', 'staging', 'intermediate', 'marts', 'quarantine', 'ops')
-        group by c.oid
+        group by n.nspname, c.relname
     loop
-        if found.withheld = 0 then
-            execute format('grant select on %s to reader', found.name);
-        else
-            execute format('revoke select on %s from reader', found.name);
-            if found.others is not null then
-                execute format('grant select (%s) on %s to reader', found.others, found.name);
+        begin
+            if found.withheld = 0 then
+                execute format('grant select on %s to reader', found.name);
+            else
+                execute format('revoke select on %s from reader', found.name);
+                if found.others is not null then
+                    execute format('grant select (%s) on %s to reader', found.others, found.name);
+                end if;
             end if;
-        end if;
+        exception when undefined_table then
+            -- a load has dropped it meanwhile
+            null;
+        end;
     end loop;
     -- what has just landed is in tables that come and go
     if exists (select from ops.withheld where relation like 'raw.%') then

@@ -221,6 +221,8 @@ def test_the_audit_says_who_has_read_and_erased_and_nothing_of_whom(planted: dic
 
 def test_a_backup_holds_pseudonyms_that_lead_nowhere_and_one_with_a_name_is_not_kept_quiet(planted: dict[str, Any], tmp_path: Path) -> None:
     backup.backup(tmp_path / "named", None, lambda _: None)
+    # neither the keys, nor anything that leads to them
+    assert {path.name for path in (tmp_path / "named" / "databases").iterdir()} == {"airflow", "mlflow", "source", "warehouse"}
     with pytest.raises(NotErased, match="databases/warehouse: a backup is not rewritten; destroy it"):
         erase(CANARY, [tmp_path / "named"])
     assert "database warehouse" not in find(CANARY, [])

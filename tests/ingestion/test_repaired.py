@@ -106,7 +106,11 @@ def test_a_repaired_row_is_published_and_its_original_kept(write: Write) -> None
     assert (row["rule"], row["reason"], row["by"]) == ("decimal", SAID["reason"], SAID["by"])
     assert row["row"]["wind_speed"] == pytest.approx(1048.36058)
     assert {name for name, value in row["repaired"].items() if value != row["row"][name]} == {"wind_speed"}
-    assert (facts["repaired_weather"], facts["quarantined_weather"], facts["rules_weather"]) == (1, 0, {"decimal": {"rows": 1} | SAID})
+    assert (facts["repaired_weather"], facts["quarantined_weather"], facts["rules_weather"]) == (
+        1,
+        0,
+        {"decimal": {"rows": 1, "by": SAID["by"], "reason": SAID["reason"]}},
+    )
     assert facts["checked_landing_weather"]["failed"] == {}
     _conserved(facts)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flightdeck import deployments, ledger, registry
+from flightdeck.parameters import parameters
 from flightdeck.settings import settings
 from flightdeck.warehouse import Connection, query
 from serving import deploy, rollout, workers
@@ -38,6 +39,12 @@ def judged(key: str, decision: str, release: dict[str, Any] | None) -> None:
     """As `train` and `gate` leave the ledger."""
     ledger.Attempt("train", key, 1, outputs={"release": release} if release else {}).record("done")
     ledger.Attempt("gate", key, 1, facts={"decision": decision, "reasons": ["because"]}).record("done")
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a trial: that is tests/serving/test_rollout.py's."""
+    monkeypatch.setitem(parameters()["rollout"], "stages", [])
 
 
 def test_a_deployment_is_written_once(connection: Connection, release: Make, following: None) -> None:
@@ -109,10 +116,10 @@ def test_a_release_that_breaks_a_promise_is_rolled_back_and_told_of(release: Mak
     done = ledger.last("deploy", key)
     assert done is not None
     assert (done["facts"]["decision"], done["facts"]["model_version"]) == ("rolled back", champion)
-    found = query("select state, reasons from ops.deployments where model_version = %s", made["model_version"])
-    assert [row["state"] for row in found] == ["retired"]
+    found = query("select state, reasons from ops.deployments where model_version = %s order by id", made["model_version"])
+    assert [row["state"] for row in found] == ["registered", "retired"]
     (told,) = query("select summary, details from ops.alerts where source = 'rollout' and partition_key = %s", key)
-    assert told["details"] == found[0]["reasons"] == done["facts"]["reasons"]
+    assert told["details"] == found[1]["reasons"] == done["facts"]["reasons"]
     assert "cannot be used" in told["summary"]
 
 
