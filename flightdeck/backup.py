@@ -34,13 +34,20 @@ class BackupFailed(RuntimeError):
     """Nothing was restored, or the backup is not whole; the message says why, and what to do."""
 
 
+def _check(place: Path) -> None:
+    """Raises BackupFailed where no backup can be."""
+    if place.exists() and any(place.iterdir()):
+        raise BackupFailed(f"{place} is not empty; a backup needs a folder of its own")
+    if place.resolve().is_relative_to(settings().home.resolve()):
+        raise BackupFailed(f"{place} is inside the state folder, and would be lost with it; choose another place")
+
+
 def backup(place: Path, secrets: Path | None, tell: Progress) -> dict[str, Any]:
     """Write a backup into the folder `place`, which must be empty or new, and the secrets into another; returns its manifest.
 
     Each database is of one moment. Let no month be on its way, so that all are of the same.
     """
-    if place.exists() and any(place.iterdir()):
-        raise BackupFailed(f"{place} is not empty; a backup needs a folder of its own")
+    _check(place)
     for folder in (place / "databases", place / "objects", place / "state"):
         folder.mkdir(parents=True, mode=0o700)
     tables: dict[str, str] = {}

@@ -71,7 +71,7 @@ def standing(connection: Connection) -> tuple[Row | None, Row | None, int]:
     rows = connection.execute(STANDING).fetchall()
     newest = rows[-1] if rows else None
     served = rows[0] if rows and rows[0]["state"] == "champion" else None
-    candidate = newest if newest and newest["state"] in ("shadow", "canary") else None
+    candidate = newest if newest and newest["state"] in ("registered", "shadow", "canary") else None
     return served, candidate, newest["id"] if newest else 0
 
 

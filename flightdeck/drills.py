@@ -11,11 +11,9 @@ from flightdeck.settings import settings
 from flightdeck.warehouse import connect, lock, query
 from flightdeck.watch import Failed, NotReady, Watch, champion_release, until
 
-# every label of the newest partitions comes so much later, or is taken back
-SHIFT = """
-update marts.labels set known_at = known_at + %s * interval '24 hours'
-where partition_key in (select partition_key from ops.published order by 1 desc limit 2)"""
-# longer than both of them, and LATE_SECONDS
+# every label of these partitions comes so much later, or is taken back
+SHIFT = "update marts.labels set known_at = known_at + %s * interval '24 hours' where partition_key = any(%s)"
+# longer than two months, and LATE_SECONDS
 LATER_DAYS = 120
 # monitoring/prometheus/rules/platform.yml has the same
 DRIFTED_PSI, DRIFTED_SHARE, LATE_SECONDS = 0.25, 0.6, 40 * 86400
@@ -90,9 +88,9 @@ def late_labels(watch: Watch) -> None:
     def age() -> float:
         return _gauges("reports", "flightdeck_age_seconds").get("labels", 0.0)
 
-    # no partition is built or published meanwhile, so that it is the same labels that are put back
+    # nothing of them is built anew meanwhile, so that it is the same labels that are put back
     with connect() as connection, lock(connection, "build"):
-        connection.execute(SHIFT, (LATER_DAYS,))
+        connection.execute(SHIFT, (LATER_DAYS, published[-2:]))
         try:
             watch.say(f"no label of {', '.join(published[-2:])} is known before {LATER_DAYS} days have passed")
             with watch.reacting():
@@ -104,7 +102,7 @@ def late_labels(watch: Watch) -> None:
             if told["log_loss"] is not None:
                 raise Failed("it was measured by labels that nobody could know")
         finally:
-            connection.execute(SHIFT, (-LATER_DAYS,))
+            connection.execute(SHIFT, (-LATER_DAYS, published[-2:]))
     until("labels are still late", 60, lambda: age() <= LATE_SECONDS)
     watch.say(f"put back: {labels(key, closes)['label_coverage']:.0%} of the labels of {key}")
 

@@ -97,7 +97,12 @@ def migrate(progress: Progress) -> None:
     make_databases()
     make_buckets()
     site.write()
-    _migrate(progress)
+    try:
+        _migrate(progress)
+    finally:
+        # a view that dbt has made anew is readable for all readers until then
+        with psycopg.connect(settings().database_url("worker"), autocommit=True) as connection:
+            connection.execute("select ops.let_read()")
 
 
 def start_manager() -> None:

@@ -10,7 +10,7 @@ import psycopg
 
 from flightdeck import ledger, subjects
 from flightdeck.settings import settings
-from flightdeck.warehouse import query
+from flightdeck.warehouse import Row, query
 from governance.files import APART, Artifacts, Backup, Files, Lake, Snapshots
 from governance.stores import DATABASES, Askers, Database, Words
 
@@ -79,10 +79,12 @@ def erase(subject: str, backups: list[Path], tell: Tell = lambda _: None) -> dic
     done: dict[str, dict[str, Any]] = {}
     left: dict[str, dict[str, str]] = {}
     attempt.facts = receipt | {"stores": done}
-    places = stores(subject, backups)
+    every: list[Any] = []
+    # read now: what has failed later may be the warehouse
+    releases = query(RELEASES)
     try:
-        wanted = words(subject)
-        for store in places:
+        every, wanted = stores(subject, backups), words(subject)
+        for store in every:
             tell(f"erasing in {store.name}")
             erased = store.erase(wanted)
             done[store.name] = {"found": len(erased.found), "did": erased.did}
@@ -94,7 +96,7 @@ def erase(subject: str, backups: list[Path], tell: Tell = lambda _: None) -> dic
             left[name] = dict.fromkeys(places, "it is still there: is something still writing it?") | left.get(name, {})
     except BaseException as error:
         # said now: what learned from an object is not found by it again
-        versions, rest = _learned(places), [store.name for store in places if store.name not in done] + ["vault"]
+        versions, rest = _learned(every, releases), [store.name for store in every if store.name not in done] + ["vault"]
         attempt.outputs = {"retrain": versions}
         attempt.facts |= {"versions": versions, "left": rest, "error": f"{type(error).__name__} after {', '.join(done) or 'nothing'}"}
         attempt.record("failed")
@@ -102,7 +104,7 @@ def erase(subject: str, backups: list[Path], tell: Tell = lambda _: None) -> dic
             raise
         learned = f"; versions that learned from what is gone: {', '.join(map(str, versions))}" if versions else ""
         raise NotErased(f"{type(error).__name__}: {error}; done: {', '.join(done) or 'nothing'}; left: {', '.join(rest)}{learned}") from error
-    versions = _learned(places)
+    versions = _learned(every, releases)
     told = [f"{name}: {place}: {why}" for name, places in left.items() for place, why in places.items()]
     attempt.outputs, attempt.facts = {"retrain": versions}, attempt.facts | {"versions": versions, "left": told}
     attempt.record("failed" if told else "done")
@@ -111,10 +113,10 @@ def erase(subject: str, backups: list[Path], tell: Tell = lambda _: None) -> dic
     return attempt.facts
 
 
-def _learned(places: list[Any]) -> list[int]:
+def _learned(every: list[Any], releases: list[Row]) -> list[int]:
     """The versions that learned from objects that are gone."""
-    gone = {md5 for store in places for md5 in getattr(store, "gone", ())}
-    return sorted(row["release"]["model_version"] for row in query(RELEASES) if gone & set(row["release"].get("snapshot", {}).values()))
+    gone = {md5 for store in every for md5 in getattr(store, "gone", ())}
+    return sorted(row["release"]["model_version"] for row in releases if gone & set(row["release"].get("snapshot", {}).values()))
 
 
 def _forget(subject: str) -> int:

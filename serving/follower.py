@@ -125,7 +125,7 @@ class Follower:
             problems.append(str(error))
             if release is None:
                 release = self._last_release()
-        if candidate and release:
+        if candidate and candidate["state"] != "registered" and release:
             try:
                 on_trial, share = self._load(candidate["release"]), float(candidate["share"])
             except (ReleaseRefused, RegistryError) as error:

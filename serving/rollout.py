@@ -36,7 +36,7 @@ select entity_id, features from (select min(entity_id) as entity_id, features fr
 order by md5(entity_id || features::text) limit %s"""
 # where less has been asked: what could have been, the newest partition first
 PUBLISHED = """
-select entity_id, to_jsonb(f) as features from marts.features f join ops.published p using (partition_key)
+select entity_id, to_jsonb(f) as features from marts.features f join ops.published p using (partition_key) where entity_id <> all(%s)
 order by partition_key desc, md5(entity_id) limit %s"""
 # the candidate's answers since its state began, each with the one that was given instead of it, if it was in shadow
 CANDIDATE = """
@@ -195,7 +195,9 @@ class Trial:
         """Of what was asked last, and could have been asked."""
         asked = self.connection.execute(RECENT, (most,)).fetchall()
         built = self.connection.execute("select to_regclass('marts.features') as marts").fetchone()
-        return asked + (self.connection.execute(PUBLISHED, (most - len(asked),)).fetchall() if len(asked) < most and built and built["marts"] else [])
+        if len(asked) < most and built and built["marts"]:
+            asked += self.connection.execute(PUBLISHED, ([row["entity_id"] for row in asked], most - len(asked))).fetchall()
+        return asked
 
     def await_evidence(self, since: Any, share: float, wanted: int) -> Evidence:
         """Once `wanted` rows of the candidate are in the log; raises NotServed when no traffic has come in the policy's time."""

@@ -1,4 +1,6 @@
 -- The warehouse's own tables. Runs at every start as the administrator; every statement may run again.
+-- One at a time: it, and whoever changes what may be read.
+select pg_advisory_xact_lock(hashtextextended('let_read', 0));
 create schema if not exists landing authorization worker;
 create schema if not exists raw authorization worker;
 create schema if not exists staging authorization worker;
@@ -271,7 +273,8 @@ begin
         join pg_namespace n on n.oid = c.relnamespace
         join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
         left join ops.withheld w on w.relation = n.nspname || '.' || c.relname and w."column" = a.attname
-        where c.relkind in ('r', 'p', 'v', 'm') and n.nspname in ('landing', 'raw', 'staging', 'intermediate', 'marts', 'quarantine', 'ops')
+        -- what somebody else has put there is theirs to grant
+        where c.relkind in ('r', 'p', 'v', 'm') and pg_has_role(c.relowner, 'usage') and n.nspname in ('landing', 'raw', 'staging', 'intermediate', 'marts', 'quarantine', 'ops')
         group by n.nspname, c.relname
     loop
         begin

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from flightdeck import backup
+from flightdeck.backup import BackupFailed
+from flightdeck.settings import settings
 from tests.sandbox import environment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -97,6 +100,15 @@ def place() -> Iterator[Path]:
     folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder)
+
+
+def test_a_backup_is_apart_from_what_it_is_of(database: str, tmp_path: Path) -> None:
+    with pytest.raises(BackupFailed, match="is inside the state folder, and would be lost with it"):
+        backup.backup(settings().home / "backups" / "1", None, lambda _: None)
+    assert not (settings().home / "backups").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BackupFailed, match="is not empty"):
+        backup.backup(tmp_path, None, lambda _: None)
 
 
 def test_what_was_lost_comes_back_and_nothing_else_stays(place: Path) -> None:

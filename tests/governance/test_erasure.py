@@ -226,6 +226,8 @@ def test_a_backup_holds_pseudonyms_that_lead_nowhere_and_one_with_a_name_is_not_
     with pytest.raises(NotErased, match="databases/warehouse: a backup is not rewritten; destroy it"):
         erase(CANARY, [tmp_path / "named"])
     assert "database warehouse" not in find(CANARY, [])
+    receipt = query("select state, outputs from ops.ledger where stage = 'erase' order by id desc limit 1")[0]
+    assert (receipt["state"], receipt["outputs"]) == ("failed", {"retrain": [77]})
     # asked again after that, and backed up
     with psycopg.connect(settings().database_url("privacy"), autocommit=True) as connection:
         connection.execute("insert into personal.askers values (%s, %s)", (uuid4(), Pseudonyms().of(CANARY)))

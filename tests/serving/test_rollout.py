@@ -94,6 +94,12 @@ def marts(connection: Connection) -> Iterator[Callable[[int], None]]:
 
 
 @pytest.fixture
+def nothing_else_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests' months are in the same warehouse."""
+    monkeypatch.setattr(rollout, "PUBLISHED", rollout.PUBLISHED.replace("where entity_id", "where partition_key = '2098-02' and entity_id"))
+
+
+@pytest.fixture
 def asked(recorded: Callable[[list[int]], None]) -> None:
     recorded(list(range(1500)))
 
@@ -166,10 +172,10 @@ def test_every_state_is_judged_by_as_many_answers_as_it_must_be(
         assert row["evidence"]["rows"] >= stage["rows"]
 
 
+@pytest.mark.usefixtures("nothing_else_published")
 def test_what_few_have_asked_is_no_trial(release: Make, following: None, recorded: Callable[[list[int]], None], connection: Connection) -> None:
     """However often: the answers to one row say nothing of the others."""
     recorded([1] * 3000)
-    # of a far-off time, as anybody may ask: it is not what all others are
     first, second = release(), release()
     assert rollout.roll_out(attempt("1993-15"), first, ["first"]) == []
     with pytest.raises(NotServed, match="is tried on 200 different rows, and no more than 1 were ever asked or published"):
@@ -189,6 +195,24 @@ def test_where_too_little_was_asked_what_is_published_is_tried(release: Make, fo
     assert rollout.roll_out(attempt("1993-18"), second, ["better"]) == []
     rows = query("select entity_id from ops.predictions where model_version = %s", second["model_version"])
     assert len({row["entity_id"] for row in rows}) >= 200
+
+
+@pytest.mark.usefixtures("nothing_else_published")
+def test_what_was_asked_counts_once_although_it_is_published_too(
+    release: Make, following: None, connection: Connection, marts: Callable[[int], None], recorded: Callable[[list[int]], None]
+) -> None:
+    marts(150)
+    recorded(list(range(10)))
+    with connection.transaction(force_rollback=True):
+        # the same, now as requests
+        columns = ", ".join(f"'{name}', {name}" for name in FEATURES)
+        connection.execute(
+            "insert into ops.predictions (prediction_id, entity_id, partition_key, purpose, model_version, probability, features, requested_at)"
+            f" select gen_random_uuid(), entity_id, '2999-01', 'live', 9000001, 0.5, jsonb_build_object({columns}), now() from marts.features"
+            " where partition_key = '2098-02'".encode()
+        )
+        rows = rollout.Trial(connection, "1993-31", release(), None, POLICY, 0).rows(1000)
+    assert len(rows) == len({row["entity_id"] for row in rows}) == 160
 
 
 def test_one_release_at_a_time(release: Make, following: None, asked: None) -> None:
@@ -460,6 +484,15 @@ def test_a_roll_back_in_the_middle_of_a_trial_ends_it(
     champion = deployments.champion()
     assert champion
     assert champion["model_version"] == first["model_version"]
+
+
+def test_a_roll_back_before_a_trial_has_begun_ends_it_too(release: Make, connection: Connection) -> None:
+    first, second, trial = release(), release(), release()
+    for each in (first, second):
+        deployments.promote(connection, "1992-05", each, [])
+    deployments.record(connection, "1992-05", trial, Move("registered", ["better"]))
+    deployments.roll_back(None, "it looked odd")
+    assert moves(trial["model_version"]) == [("registered", 0), ("retired", 0)]
 
 
 def test_history_says_what_served_when(release: Make, connection: Connection) -> None:
