@@ -36,8 +36,9 @@ select entity_id, features from (select min(entity_id) as entity_id, features fr
 order by md5(entity_id || features::text) limit %s"""
 # where less has been asked: what could have been, the newest partition first
 PUBLISHED = """
-select entity_id, to_jsonb(f) as features from marts.features f join ops.published p using (partition_key) where entity_id <> all(%s)
-order by partition_key desc, md5(entity_id) limit %s"""
+select entity_id, to_jsonb(f) as features from (
+    select f.* from marts.features f join ops.published p using (partition_key) where entity_id <> all(%s)
+    order by partition_key desc, md5(entity_id) limit %s) f"""
 # the candidate's answers since its state began, each with the one that was given instead of it, if it was in shadow
 CANDIDATE = """
 select c.probability, c.seconds, a.probability as champion from ops.predictions c
