@@ -61,18 +61,26 @@ class Follower:
         while not self._stop.is_set():
             try:
                 with connect("serving") as connection:
-                    # from the start: who waits for all workers must see one that lags behind
-                    self._tell(connection, self.now)
                     connection.execute("listen serving")
                     while not self._stop.is_set():
-                        self.now = self.step(connection)
+                        self.now = self._look(connection)
                         # until something is told, or for so long
                         for _ in connection.notifies(timeout=self.every, stop_after=1):
                             pass
-            except Exception as error:  # noqa: BLE001
-                # whatever it is: a worker that no longer follows would answer with an old version for ever
+            except psycopg.Error as error:
                 self.now = self._alone(error)
                 self._stop.wait(1)
+
+    def _look(self, connection: Connection) -> Serving:
+        """A step, whatever goes wrong in it: a worker that no longer follows would answer with an old version for ever, and nobody would see it."""
+        try:
+            return self.step(connection)
+        except psycopg.Error:
+            raise
+        except Exception as error:  # noqa: BLE001
+            # who waits for all workers sees one that lags behind
+            self._tell(connection, self.now)
+            return self._alone(error)
 
     def _alone(self, error: Exception) -> Serving:
         """Without the warehouse, or with what nobody has thought of: what there is goes on, at a start what served before this process; its health says so."""
@@ -80,7 +88,8 @@ class Follower:
         metrics.PROBLEM.labels("deployments").set(1)
         if not isinstance(error, psycopg.Error):
             said = f"what serves cannot be followed: {type(error).__name__}: {error}"
-            log.error(said, exc_info=error)
+            if said != now.problem:
+                log.error(said, exc_info=error)
         if now.ledger < 0 and (release := self._last_release()) and (reference := self.keep.reference()):
             now = replace(now, release=release, reference=reference, ledger=0)
         return replace(now, problem=said)

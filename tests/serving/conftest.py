@@ -109,8 +109,8 @@ def release(models: Registry, booster: lgb.Booster) -> Callable[..., dict[str, A
 
     def make(**promised: Any) -> dict[str, Any]:
         version = next(VERSIONS)
-        # each with a file of its own
-        rounds = 1 + version % 20
+        # each with a file of its own, and answers that are near the others'
+        rounds = 11 + version % 10
         content = booster.model_to_string(num_iteration=rounds).encode()
         rows = [[float(number) for number in range(len(FEATURES))], [None, *[50.0] * (len(FEATURES) - 1)]]
         expected = booster.predict(np.array(rows, dtype=np.float64), num_iteration=rounds, num_threads=1).tolist()
