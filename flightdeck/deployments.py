@@ -1,7 +1,7 @@
 """What serves, by ops.deployments: the truth that the registry's aliases only mirror.
 
 A release's way: registered → shadow → canary → champion → retired, each a row with its evidence and reasons. The newest champion's row says what serves; the
-newest row of all, if it is a shadow's or a canary's, what is on trial.
+newest row of all, if it is a registered release's, a shadow's or a canary's, what is on trial.
 """
 
 from collections.abc import Iterator

@@ -82,7 +82,7 @@ def late_labels(watch: Watch) -> None:
     published = ledger.published()
     if len(published) < 3:
         raise NotReady("three published partitions are needed: `flightdeck replay 2013-01 2013-03` first")
-    key = published[-1]
+    key, late = published[-1], published[-2:]
     closes = partition(key).closes
 
     def age() -> float:
@@ -90,9 +90,9 @@ def late_labels(watch: Watch) -> None:
 
     # nothing of them is built anew meanwhile, so that it is the same labels that are put back
     with connect() as connection, lock(connection, "build"):
-        connection.execute(SHIFT, (LATER_DAYS, published[-2:]))
+        connection.execute(SHIFT, (LATER_DAYS, late))
         try:
-            watch.say(f"no label of {', '.join(published[-2:])} is known before {LATER_DAYS} days have passed")
+            watch.say(f"no label of {', '.join(late)} is known before {LATER_DAYS} days have passed")
             with watch.reacting():
                 until("the metrics do not show that labels are late", 60, lambda: age() > LATE_SECONDS)
             watch.say(f"labels are {age() / 86400:.0f} days behind the requests: where Prometheus runs, LabelsLate is raised")
@@ -102,7 +102,7 @@ def late_labels(watch: Watch) -> None:
             if told["log_loss"] is not None:
                 raise Failed("it was measured by labels that nobody could know")
         finally:
-            connection.execute(SHIFT, (-LATER_DAYS, published[-2:]))
+            connection.execute(SHIFT, (-LATER_DAYS, late))
     until("labels are still late", 60, lambda: age() <= LATE_SECONDS)
     watch.say(f"put back: {labels(key, closes)['label_coverage']:.0%} of the labels of {key}")
 

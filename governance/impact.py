@@ -23,8 +23,10 @@ QUARANTINE = "quarantine.rows."
 def impact(name: str, key: str | None = None) -> dict[str, Any]:
     """What `name` (schema.table, schema.table.column, or quarantine.rows.ID) of a partition, or of all, has touched. Raises UnknownDataset."""
     lineage = graph()
+    key = key and partition(key).key
     with connect() as connection:
-        _known(connection, key and partition(key).key)
+        if key:
+            _known(connection, key)
         row = _held(connection, name)
         if row:
             name, key = f"raw.{row['source_table']}", row["partition_key"]
@@ -32,7 +34,7 @@ def impact(name: str, key: str | None = None) -> dict[str, Any]:
         reached = [dataset.name, *lineage.downstream(dataset.name)]
         columns = lineage.columns_from(name) if column else []
         consumers = [each for each in lineage.consumers if set(each.reads) & set(reached)]
-        keys = touched(connection, lineage, reached, key and partition(key).key)
+        keys = touched(connection, lineage, reached, key)
         trained = _trained(connection, keys) if any(each.kind == "ml" for each in consumers) else []
         versions = [row["release"]["model_version"] for row in trained]
         return {
@@ -52,10 +54,10 @@ def impact(name: str, key: str | None = None) -> dict[str, Any]:
         }
 
 
-def _known(connection: Connection, key: str | None) -> None:
+def _known(connection: Connection, key: str) -> None:
     """Raises UnknownDataset for a partition that nothing has happened to."""
     keys = [row["partition_key"] for row in connection.execute("select distinct partition_key from ops.ledger where partition_key <> %s", (WHOLE,))]
-    if key and key not in keys:
+    if key not in keys:
         near = sorted(sorted(keys, key=lambda each: abs((partition(each).start - partition(key).start).total_seconds()))[:3])
         raise UnknownDataset(f"nothing has happened to partition {key} yet; the nearest are {', '.join(near) or 'none'}")
 

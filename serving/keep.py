@@ -27,8 +27,9 @@ class Keep:
 
     def model(self, release: dict[str, Any]) -> bytes:
         """The model file of a release: the one that is kept, else the registry's, which is kept from then on. Raises RegistryError."""
-        path = self.folder / "models" / release["sha256"]
-        if (kept := self._read(path.relative_to(self.folder), bytes)) is not None:
+        name = f"models/{release['sha256']}"
+        path, kept = self.folder / name, self._read(name, bytes)
+        if kept is not None:
             if hashlib.sha256(kept).hexdigest() == release["sha256"]:
                 with suppress(OSError):
                     path.touch()
@@ -63,7 +64,7 @@ class Keep:
     def remember_reference(self, now: Reference) -> None:
         self._write(self.folder / "reference.msgpack", now.packed())
 
-    def _read(self, name: str | Path, decode: Callable[[bytes], Any]) -> Any:
+    def _read(self, name: str, decode: Callable[[bytes], Any]) -> Any:
         path = self.folder / name
         try:
             return decode(path.read_bytes())

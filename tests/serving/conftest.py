@@ -228,6 +228,14 @@ def client(address: tuple[str, int]) -> Iterator[httpx.Client]:
         yield opened
 
 
+def until(condition: Callable[[], Any], seconds: float = 15) -> None:
+    """Wait for something; fails when it does not come."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.fixture
 def await_health(client: httpx.Client) -> Callable[[str], dict[str, Any]]:
     """Ask for the health until its problem holds these words; returns it."""

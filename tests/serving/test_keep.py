@@ -1,6 +1,5 @@
 """Never zero: models by their checksum, the last good release, reference data on local disk; what does not hold is as if it were not there."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,27 +9,14 @@ import psycopg
 import pytest
 
 from flightdeck import deployments, registry
-from flightdeck.deployments import Worker
-from flightdeck.warehouse import connect
+from flightdeck.warehouse import Connection
 from serving import follower as following
 from serving.follower import Follower
 from serving.keep import MODELS, Keep
 from serving.reference import Plan, Reference
-from tests.serving.conftest import Registry
+from tests.serving.conftest import Registry, until
 
 Make = Callable[..., dict[str, Any]]
-
-
-def until(condition: Callable[[], Any], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def workers() -> list[Worker]:
-    with connect() as connection:
-        return deployments.workers(connection)
 
 
 def fails(*_: object, **__: object) -> Any:
@@ -128,7 +114,7 @@ def test_what_another_replica_removes_meanwhile_was_not_there(tmp_path: Path, re
 
 
 def test_a_worker_goes_on_following_whatever_goes_wrong(
-    follower: Follower, serving: int, release: Make, deployed: Callable[[dict[str, Any]], int], monkeypatch: pytest.MonkeyPatch
+    follower: Follower, serving: int, release: Make, deployed: Callable[[dict[str, Any]], int], connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(_: object) -> Any:
         raise FileNotFoundError("models/removed")
@@ -139,7 +125,7 @@ def test_a_worker_goes_on_following_whatever_goes_wrong(
         assert "FileNotFoundError: models/removed" in follower.now.problem
         # the version before goes on, and it can be seen that this worker lags behind
         assert follower.now.release
-        until(lambda: [worker for worker in workers() if worker.version == serving])
+        until(lambda: [worker for worker in deployments.workers(connection) if worker.version == serving])
     newest = deployed(release())
     until(lambda: follower.now.release and follower.now.release.version == newest and not follower.now.problem)
 

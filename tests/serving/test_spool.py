@@ -20,6 +20,7 @@ from serving import spool as spooling
 from serving.answer import Asking, identities, lines
 from serving.reference import Asked
 from serving.spool import LogUnavailable, Segment, Spool
+from tests.serving.conftest import until
 
 VERSION = 9_000_000
 AT = datetime(2015, 2, 3, 8, tzinfo=UTC).isoformat()
@@ -56,13 +57,6 @@ def copying(tmp_path: Path) -> Iterator[Callable[[], Spool]]:
     yield start
     for each in opened:
         each.stop()
-
-
-def until(condition: Callable[[], Any], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_ids_are_uuids_of_version_4_and_all_differ() -> None:

@@ -24,15 +24,8 @@ from flightdeck.warehouse import Connection
 from serving.app import Foremost
 from serving.workers import await_workers
 from tests.sandbox import free_ports
-from tests.serving.conftest import Registry, listening
+from tests.serving.conftest import Registry, listening, until
 from tests.serving.test_app import ASKED
-
-
-def until(condition: Callable[[], Any], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.fixture
